@@ -1,0 +1,1 @@
+"""The metric catalogue, and everything that watches a running system."""

@@ -1,0 +1,1 @@
+"""Ingest, chunking, embedding, vector search, fusion, reranking and access control."""

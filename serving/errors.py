@@ -1,0 +1,148 @@
+"""The gateway's own errors, and the one table that maps every error class to an OpenAI answer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from adapters import errors as adapter_errors
+from serving.engine import protocol as engine
+
+
+class GatewayError(Exception):
+    """Base of the gateway's own errors."""
+
+    param: str | None = None
+
+
+class GatewayClientError(GatewayError):
+    """The caller can mend it."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class GatewayServerError(GatewayError):
+    """The caller cannot mend it."""
+
+
+class ConfigInvalid(GatewayClientError):
+    """The configuration file does not describe a gateway."""
+
+
+class InvalidRequest(GatewayClientError):
+    """The body is not a request that the API defines."""
+
+
+class InvalidJson(GatewayClientError):
+    """The body is not JSON."""
+
+
+class BodyTooLarge(GatewayClientError):
+    """The body is larger than ``server.max_body_bytes``."""
+
+
+class ModelNotFound(GatewayClientError):
+    """No task, alias, version or base model has that name, or the caller may not know of it."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The model `{model}` does not exist or you do not have access to it.", param="model"
+        )
+
+
+class RouteNotFound(GatewayClientError):
+    """No such URL."""
+
+
+class MethodNotAllowed(GatewayClientError):
+    """The URL exists; the method does not."""
+
+
+class AuthenticationFailed(GatewayClientError):
+    """No key, or a key that nobody knows."""
+
+
+class PermissionDenied(GatewayClientError):
+    """The key is known and may not do this."""
+
+
+class Overloaded(GatewayClientError):
+    """More requests in progress than the limits allow."""
+
+
+class NotReady(GatewayServerError):
+    """Nothing can answer now; it is worth trying again."""
+
+
+class GenerationTimedOut(GatewayServerError):
+    """The generation took longer than ``server.request_timeout_s``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an error class is told to a client."""
+
+    status: int
+    type: str
+    code: str
+    retry_after_s: int | None = None
+
+
+_INVALID = "invalid_request_error"
+
+ERROR_TABLE: dict[type[Exception], Answer] = {
+    ConfigInvalid: Answer(400, _INVALID, "invalid_config"),
+    InvalidRequest: Answer(400, _INVALID, "invalid_request"),
+    InvalidJson: Answer(400, _INVALID, "invalid_json"),
+    BodyTooLarge: Answer(413, _INVALID, "body_too_large"),
+    ModelNotFound: Answer(404, _INVALID, "model_not_found"),
+    RouteNotFound: Answer(404, _INVALID, "unknown_url"),
+    MethodNotAllowed: Answer(405, _INVALID, "method_not_allowed"),
+    AuthenticationFailed: Answer(401, _INVALID, "invalid_api_key"),
+    PermissionDenied: Answer(403, "permission_error", "permission_denied"),
+    Overloaded: Answer(429, "rate_limit_error", "overloaded", retry_after_s=1),
+    NotReady: Answer(503, "server_error", "not_ready", retry_after_s=2),
+    GenerationTimedOut: Answer(504, "server_error", "timeout"),
+    GatewayClientError: Answer(400, _INVALID, "invalid_request"),
+    GatewayServerError: Answer(500, "server_error", "internal_error"),
+    engine.EngineRejected: Answer(400, _INVALID, "invalid_request"),
+    engine.EngineFailed: Answer(500, "server_error", "engine_failed"),
+    engine.EngineUnavailable: Answer(503, "server_error", "engine_unavailable", retry_after_s=2),
+    engine.EngineAdapterError: Answer(503, "server_error", "adapter_unavailable", retry_after_s=2),
+    adapter_errors.AdapterRejected: Answer(400, _INVALID, "adapter_rejected"),
+    adapter_errors.SourceUnavailable: Answer(400, _INVALID, "source_unavailable"),
+    adapter_errors.VersionNotFound: Answer(404, _INVALID, "version_not_found"),
+    adapter_errors.AliasNotFound: Answer(404, _INVALID, "alias_not_found"),
+    adapter_errors.RolloutConflict: Answer(409, _INVALID, "rollout_conflict"),
+    adapter_errors.LoadFailed: Answer(503, "server_error", "adapter_load_failed", retry_after_s=5),
+    adapter_errors.PoolSaturated: Answer(503, "server_error", "adapter_pool_saturated", retry_after_s=2),
+    adapter_errors.ArtifactCorrupt: Answer(500, "server_error", "artifact_corrupt"),
+    adapter_errors.CatalogUnavailable: Answer(503, "server_error", "catalog_unavailable", retry_after_s=5),
+    Exception: Answer(500, "server_error", "internal_error"),
+}
+"""Looked up along the class's method resolution order: the nearest row wins."""
+
+
+def answer_for(error: BaseException) -> Answer:
+    """The row for ``error``. An engine's refusal and an adapter's cause keep their own code."""
+    row = next(ERROR_TABLE[cls] for cls in type(error).__mro__ if cls in ERROR_TABLE)
+    if isinstance(error, engine.EngineRejected):
+        return Answer(error.status, error.type, error.code or row.code)
+    if isinstance(error, adapter_errors.AdapterRejected):
+        return Answer(row.status, row.type, error.code)
+    return row
+
+
+def error_body(error: BaseException) -> dict[str, Any]:
+    """The OpenAI envelope. An unexpected error says nothing of its inside."""
+    row = answer_for(error)
+    expected = next(cls for cls in type(error).__mro__ if cls in ERROR_TABLE) is not Exception
+    message = str(error) if expected else "The server had an error while processing your request."
+    return {
+        "error": {
+            "message": message,
+            "type": row.type,
+            "param": getattr(error, "param", None),
+            "code": row.code,
+        }
+    }
