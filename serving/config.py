@@ -78,12 +78,8 @@ class OpenAIEngineSettings(Settings):
 
     kind: Literal["openai"] = Field(description="Send generation to an OpenAI-compatible URL.")
     url: str = Field(description="Base URL, including `/v1`.", pattern=r"^https?://")
-    model: str | None = Field(
-        default=None, description="The base model's name over there. Default: the public name."
-    )
-    api_key_env: str | None = Field(
-        default=None, description="Environment variable that holds the server's API key."
-    )
+    model: str | None = Field(default=None, description="The base model's name over there. Default: the public name.")
+    api_key_env: str | None = Field(default=None, description="Environment variable that holds the server's API key.")
     adapters: Literal["none", "vllm"] = Field(
         default="none",
         description="`vllm`: load adapters through vLLM's runtime-LoRA routes "
@@ -204,18 +200,14 @@ class AdapterSettings(Settings):
 class OutputContract(Settings):
     """The shape that a task's answers must have: enforced while decoding, validated again at the end."""
 
-    json_schema: dict[str, Any] | None = Field(
-        default=None, description="A JSON Schema that the answer satisfies."
-    )
+    json_schema: dict[str, Any] | None = Field(default=None, description="A JSON Schema that the answer satisfies.")
     regex: str | None = Field(default=None, description="A regular expression that the whole answer matches.")
     choice: tuple[str, ...] | None = Field(default=None, description="The answer is one of these strings.")
     grammar: str | None = Field(default=None, description="An EBNF grammar that the answer is derived from.")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        given = [
-            name for name in ("json_schema", "regex", "choice", "grammar") if getattr(self, name) is not None
-        ]
+        given = [name for name in ("json_schema", "regex", "choice", "grammar") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError("give exactly one of `json_schema`, `regex`, `choice`, `grammar`")
         if self.choice is not None and not self.choice:
@@ -242,9 +234,7 @@ def _check_json_schema(schema: dict[str, Any]) -> None:
 class TaskSettings(Settings):
     """A public model name and the behaviour behind it."""
 
-    adapter: Name | None = Field(
-        default=None, description="Alias of the adapter. Default: the base model answers."
-    )
+    adapter: Name | None = Field(default=None, description="Alias of the adapter. Default: the base model answers.")
     description: str = Field(default="", description="Shown in `/v1/models`.")
     system_prompt: str | None = Field(
         default=None, description="Put before the messages unless the caller sends a system message."
@@ -295,9 +285,7 @@ class ApiKey(Settings):
     """One caller's key. Only its hash is written here; `loraplex keys new` makes both."""
 
     name: Name = Field(description="Who the key belongs to; appears in metrics and logs.")
-    hash: str = Field(
-        description="`sha256:` and the hex digest of the key.", pattern=r"^sha256:[0-9a-f]{64}$"
-    )
+    hash: str = Field(description="`sha256:` and the hex digest of the key.", pattern=r"^sha256:[0-9a-f]{64}$")
     models: tuple[str, ...] = Field(
         default=("*",), description="Tasks, aliases or models that the key may use; `*` for all."
     )
@@ -341,9 +329,7 @@ class GatewayConfig(Settings):
         self._check_authentication()
         for name, task in self.tasks.items():
             if task.adapter is not None and not self.adapters.enabled:
-                raise ValueError(
-                    f"task `{name}` uses adapter `{task.adapter}`, but `adapters.enabled` is false"
-                )
+                raise ValueError(f"task `{name}` uses adapter `{task.adapter}`, but `adapters.enabled` is false")
         return self
 
     def _check_names(self) -> None:
@@ -396,9 +382,7 @@ def parse_config(data: dict[str, Any], *, origin: str = "configuration") -> Gate
         return GatewayConfig.model_validate(data)
     except ValidationError as error:
         lines = [_describe(problem) for problem in error.errors(include_url=False)]
-        raise ConfigInvalid(
-            f"{origin} is not valid:\n" + "\n".join(f"  - {line}" for line in lines)
-        ) from error
+        raise ConfigInvalid(f"{origin} is not valid:\n" + "\n".join(f"  - {line}" for line in lines)) from error
 
 
 def _describe(problem: Any) -> str:
@@ -418,9 +402,7 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
     settings: Any = GatewayConfig
     for part in location:
         settings = _step(settings, part)
-    return (
-        list(settings.model_fields) if isinstance(settings, type) and issubclass(settings, Settings) else []
-    )
+    return list(settings.model_fields) if isinstance(settings, type) and issubclass(settings, Settings) else []
 
 
 def _step(settings: Any, part: Any) -> Any:

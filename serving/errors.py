@@ -45,9 +45,7 @@ class ModelNotFound(GatewayClientError):
     """No task, alias, version or base model has that name, or the caller may not know of it."""
 
     def __init__(self, model: str) -> None:
-        super().__init__(
-            f"The model `{model}` does not exist or you do not have access to it.", param="model"
-        )
+        super().__init__(f"The model `{model}` does not exist or you do not have access to it.", param="model")
 
 
 class RouteNotFound(GatewayClientError):
