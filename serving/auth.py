@@ -1,0 +1,89 @@
+"""Who calls, and what they may use."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+from serving.config import ApiKey, GatewayConfig
+from serving.errors import AuthenticationFailed, PermissionDenied
+
+_EVERYTHING = "*"
+_VERSIONS = "@*"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated caller."""
+
+    name: str
+    models: frozenset[str]
+    admin: bool = False
+
+    def may_use(self, model: str) -> bool:
+        """Whether the caller may use the public name ``model``.
+
+        A name grants itself alone: a key for the task ``triage`` cannot reach ``triage@3f9a1c2e`` and with it
+        the adapter without the task's system prompt and contract. ``triage@*`` grants every version of an adapter,
+        ``*`` everything, and an administrator needs no list.
+        """
+        if self.admin or _EVERYTHING in self.models or model in self.models:
+            return True
+        adapter, at, _ = model.partition("@")
+        return bool(at) and adapter + _VERSIONS in self.models
+
+    def require(self, model: str) -> None:
+        """Raises PermissionDenied unless the caller may use ``model``."""
+        if not self.may_use(model):
+            raise PermissionDenied(f"Your API key may not use the model `{model}`.", param="model")
+
+    def require_admin(self) -> None:
+        """Raises PermissionDenied unless the caller may administer the gateway."""
+        if not self.admin:
+            raise PermissionDenied("This needs an API key with the admin role.")
+
+
+ANYONE = Caller("anonymous", frozenset({_EVERYTHING}), admin=True)
+"""The caller where authentication is off."""
+
+
+class Authenticator:
+    """Knows the configured keys by their hashes."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._required = config.authentication_required
+        self._keys: dict[bytes, Caller] = {}
+        for key in config.api_keys:
+            self._keys.setdefault(_configured_digest(key), Caller(key.name, frozenset(key.models), key.admin))
+
+    def authenticate(self, authorization: str | None) -> Caller:
+        """The caller that an ``Authorization`` header stands for.
+
+        Raises:
+            AuthenticationFailed: keys are required, and the header is missing, malformed or of an unknown key.
+        """
+        if not self._required:
+            return ANYONE
+        if not authorization:
+            raise AuthenticationFailed(
+                "You didn't provide an API key. Send it in the header `Authorization: Bearer YOUR_KEY`."
+            )
+        scheme, _, key = authorization.partition(" ")
+        key = key.strip()
+        if scheme.lower() != "bearer" or not key:
+            raise AuthenticationFailed("The Authorization header must be `Bearer YOUR_KEY`.")
+        caller = self._find(hashlib.sha256(key.encode("latin-1", "replace")).digest())
+        if caller is None:
+            raise AuthenticationFailed("Incorrect API key provided.")
+        return caller
+
+    def _find(self, digest: bytes) -> Caller | None:
+        """Every known hash is compared, each in constant time: how long it takes says nothing of any key."""
+        found: Caller | None = None
+        for known, caller in self._keys.items():
+            if hmac.compare_digest(known, digest):
+                found = caller
+        return found
+
+
+def _configured_digest(key: ApiKey) -> bytes:
+    return bytes.fromhex(key.hash.removeprefix("sha256:"))
