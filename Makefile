@@ -1,0 +1,63 @@
+# `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+GPU ?=
+VARIANT := $(if $(filter 1 yes true,$(GPU)),gpu,cpu)
+PYTHON ?= $(shell requirements/find-python.sh)
+BIN := .venv/bin
+
+# The stamp's name is the content of what decides the set, so a checkout that changes nothing installs nothing.
+INPUTS := pyproject.toml $(wildcard requirements/*)
+STAMP := .venv/.setup-$(VARIANT)-$(shell cat $(INPUTS) | sha256sum | cut -c1-16)
+
+PYTEST_ARGS ?=
+BENCH ?= overhead swap adapters
+
+.PHONY: help setup demo test check format bench docs lock wheel clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Create .venv and install the pinned set (GPU=1 on an NVIDIA machine; PYTHON=... to choose)
+
+$(STAMP):
+	@requirements/setup.sh $(VARIANT) "$(PYTHON)"
+	@rm -f .venv/.setup-*
+	@touch $@
+
+demo: setup ## Build the base model, start a gateway, tour it, leave it running (TOUR_ONLY=1: stop it)
+	@$(BIN)/python -m examples.demo $(if $(TOUR_ONLY),--tour-only)
+
+check: setup ## Formatting, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check ## `check`, then every test: the fast ones, real vLLM, Ray Serve (PYTEST_ARGS=... to narrow)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+format: setup ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## Run the benchmarks (BENCH="overhead swap adapters"); results go to benchmarks/results
+	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
+
+docs: setup ## Regenerate the reference pages that are made from the code
+	$(BIN)/loraplex config reference
+	$(BIN)/python -m tests.meta.references --write
+
+lock: setup ## Resolve pyproject.toml again and rewrite the constraints files
+	@requirements/lock.sh
+
+wheel: setup ## Build the wheel into dist/
+	$(BIN)/python -m hatchling build -t wheel
+
+clean: ## Remove caches and build output (ALL=1: also .venv and .loraplex, the state folder)
+	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	$(if $(ALL),rm -rf .venv .loraplex)
