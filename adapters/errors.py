@@ -11,6 +11,8 @@ AdapterError
     ├── LoadFailed                the engine could not load a version that passed validation
     ├── PoolSaturated             every place is taken by a version in use or pinned
     ├── ArtifactCorrupt           a stored artifact no longer has the digest in its name
+    ├── BaseModelUnreadable       the base checkpoint's headers cannot be read
+    ├── StoreUnavailable          the artifact store or the disk cache cannot be read or written
     └── CatalogUnavailable        the state database cannot be reached
 """
 
@@ -80,6 +82,18 @@ class ArtifactCorrupt(AdapterServerError):
     """A stored artifact no longer matches the digest that names it."""
 
     code = "artifact_corrupt"
+
+
+class BaseModelUnreadable(AdapterServerError):
+    """The base checkpoint's configuration or headers cannot be read, so that no adapter can be checked against it."""
+
+    code = "base_model_unreadable"
+
+
+class StoreUnavailable(AdapterServerError):
+    """The artifact store or the disk cache cannot be read or written."""
+
+    code = "store_unavailable"
 
 
 class CatalogUnavailable(AdapterServerError):

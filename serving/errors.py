@@ -115,6 +115,8 @@ ERROR_TABLE: dict[type[Exception], Answer] = {
     adapter_errors.LoadFailed: Answer(503, "server_error", "adapter_load_failed", retry_after_s=5),
     adapter_errors.PoolSaturated: Answer(503, "server_error", "adapter_pool_saturated", retry_after_s=2),
     adapter_errors.ArtifactCorrupt: Answer(500, "server_error", "artifact_corrupt"),
+    adapter_errors.BaseModelUnreadable: Answer(500, "server_error", "base_model_unreadable"),
+    adapter_errors.StoreUnavailable: Answer(503, "server_error", "store_unavailable", retry_after_s=5),
     adapter_errors.CatalogUnavailable: Answer(503, "server_error", "catalog_unavailable", retry_after_s=5),
     Exception: Answer(500, "server_error", "internal_error"),
 }
