@@ -1,0 +1,1 @@
+"""Programs that measure. Each prints one JSON document and compares side by side in one run."""

@@ -1,0 +1,49 @@
+"""Starting Loraplex itself, as a user would."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.fleet import Fleet, Server
+
+READY = "/readyz"
+
+
+def base_settings(folder: Path, port: int) -> dict[str, Any]:
+    """What every configuration here shares: loopback, and state of its own in ``folder``."""
+    return {
+        "server": {"host": "127.0.0.1", "port": port},
+        "state": {"url": f"sqlite:///{folder / 'state.db'}"},
+        "artifacts": {"url": str(folder / "artifacts")},
+        "adapters": {"cache_dir": str(folder / "cache")},
+    }
+
+
+def proxy_settings(folder: Path, port: int, upstream: str, model: str) -> dict[str, Any]:
+    """The gateway alone: its OpenAI-URL engine in front of ``upstream`` (a base URL with ``/v1``)."""
+    settings = base_settings(folder, port)
+    settings["model"] = {"id": model, "name": model}
+    settings["engine"] = {"kind": "openai", "url": upstream, "model": model}
+    settings["adapters"]["enabled"] = False
+    return settings
+
+
+def vllm_settings(
+    folder: Path, port: int, model: Path, name: str, arguments: Mapping[str, Any], env: Mapping[str, str]
+) -> dict[str, Any]:
+    """The gateway with vLLM in its process."""
+    settings = base_settings(folder, port)
+    settings["model"] = {"id": str(model), "name": name}
+    settings["engine"] = {"kind": "vllm", "args": dict(arguments), "env": dict(env)}
+    return settings
+
+
+def loraplex(fleet: Fleet, settings: Mapping[str, Any], *, local: bool, name: str = "loraplex") -> Server:
+    """``loraplex serve``, or ``loraplex serve --local``."""
+    path = fleet.folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
+    command = [sys.executable, "-m", "serving.cli.main", "serve", *(["--local"] if local else []), str(path)]
+    return fleet.start(name, command, int(settings["server"]["port"]))

@@ -1,0 +1,93 @@
+"""Interleaved rounds: every server takes its turn in every round, so that a slow minute slows them all."""
+
+import gc
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.fleet import say
+from benchmarks.load import Call, LoadResult, run_load
+from benchmarks.stats import Paired, differences, percentile, ratios
+from benchmarks.wire import Address
+
+CallsFor = Callable[[int, int], Iterable[Call]]
+"""(round, concurrency) → the calls of one turn; the same ones for every server."""
+
+
+@dataclass(slots=True)
+class Series:
+    """One server's turns at one concurrency, a turn per round."""
+
+    turns: list[LoadResult] = field(default_factory=list)
+
+    @property
+    def failures(self) -> int:
+        """Answers that did not count, over all turns."""
+        return sum(len(turn.samples) - len(turn.good) for turn in self.turns)
+
+    def requests_per_s(self) -> list[float]:
+        """Per round."""
+        return [turn.requests_per_s for turn in self.turns]
+
+    def tokens_per_s(self) -> list[float]:
+        """Per round."""
+        return [turn.tokens_per_s for turn in self.turns]
+
+    def e2e_p50_s(self) -> list[float]:
+        """Per round, in seconds."""
+        return [percentile([sample.e2e_s for sample in turn.good], 0.5) for turn in self.turns]
+
+    def ttft_p50_s(self) -> list[float]:
+        """Per round, in seconds."""
+        return [
+            percentile([sample.ttft_s for sample in turn.good if sample.ttft_s is not None], 0.5) for turn in self.turns
+        ]
+
+    def report(self) -> dict[str, Any]:
+        """All turns poured together: absolute numbers, for orientation only."""
+        whole = LoadResult(
+            [sample for turn in self.turns for sample in turn.samples], sum(turn.wall_s for turn in self.turns)
+        )
+        return whole.report()
+
+
+async def interleave(
+    servers: Mapping[str, Address],
+    calls: CallsFor,
+    *,
+    rounds: int,
+    concurrency: int,
+    seconds: float | None = None,
+    label: str = "",
+) -> dict[str, Series]:
+    """Load the servers one after the other, ``rounds`` times. The one that goes first changes every round."""
+    series = {name: Series() for name in servers}
+    names = list(servers)
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            gc.collect()
+            result = await run_load(servers[name], calls(number, concurrency), concurrency=concurrency, seconds=seconds)
+            series[name].turns.append(result)
+            say(
+                f"{label} c={concurrency} round {number + 1}/{rounds} {name}: {result.requests_per_s:.1f} requests/s, "
+                f"{result.tokens_per_s:.1f} tokens/s, {sum(result.errors.values())} failures"
+            )
+            if result.errors:
+                say(f"  {result.errors}")
+    return series
+
+
+def added_ms(series: Series, reference: Series) -> Paired:
+    """Added p50 of the whole answer, in milliseconds, round by round."""
+    return Paired(tuple(value * 1000 for value in differences(series.e2e_p50_s(), reference.e2e_p50_s()).values))
+
+
+def added_ttft_ms(series: Series, reference: Series) -> Paired:
+    """Added p50 of the time to the first token, in milliseconds, round by round."""
+    return Paired(tuple(value * 1000 for value in differences(series.ttft_p50_s(), reference.ttft_p50_s()).values))
+
+
+def throughput_ratio(series: Series, reference: Series) -> Paired:
+    """Tokens per second against the reference, round by round."""
+    return ratios(series.tokens_per_s(), reference.tokens_per_s())
