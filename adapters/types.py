@@ -102,6 +102,18 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolHolding:
+    """One version that takes up a place in a slot pool."""
+
+    version: str
+    status: HoldingStatus
+    """LOADING, READY, or DRAINING (retired: it unloads with its last request)."""
+    in_flight: int
+    """Leases that are out."""
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaReport:
     """What a replica last said of itself."""
 
