@@ -176,12 +176,17 @@ class AdapterPool:
             self.release(version)
 
     async def preload(self, version: str, timeout_s: float = 120.0) -> None:
-        """Load ``version`` without using it. Pin it too if it must stay. Raises as ``acquire``."""
+        """Load ``version`` without using it, and take back a ``retire`` that has not come to pass.
+
+        Pin it too if it must stay. Raises as ``acquire``.
+        """
+        self._unretire(version)
         await self.acquire(version, timeout_s)
         self.release(version)
 
     def pin(self, version: str) -> None:
-        """Keep ``version`` once it is loaded; it loads at its first use or ``preload``."""
+        """Keep ``version`` once it is loaded; it loads at its first use or ``preload``. Takes back a ``retire``."""
+        self._unretire(version)
         self._pins.add(version)
         self._idle.pop(version, None)
 
@@ -236,6 +241,11 @@ class AdapterPool:
             if not wanted.waiters:
                 self._forget(version)
                 self._advance()
+
+    def _unretire(self, version: str) -> None:
+        held = self._held.get(version)
+        if held is not None:
+            held.retiring = False
 
     def _forget(self, version: str) -> _Wanted:
         wanted = self._wanted.pop(version)
