@@ -1,0 +1,108 @@
+"""The catalog's tables. Changed only together with a migration in ``migrations/versions``."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.engine import Dialect
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, always in UTC: SQLite forgets time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store UTC. A time without a zone is refused: nobody could say when it was."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Give UTC back."""
+        if value is None:
+            return None
+        found: datetime = value
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+metadata = MetaData()
+
+state = Table(
+    "catalog_state",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
+)
+
+versions = Table(
+    "adapter_versions",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("adapter", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("base_model", String(256), nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("alpha", Float, nullable=False),
+    Column("target_modules", JSON, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("metadata", JSON, nullable=False),
+)
+
+aliases = Table(
+    "adapter_aliases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("stable", String(128)),
+    Column("canary", String(128)),
+    Column("canary_share", Float, nullable=False),
+    Column("shadow", String(128)),
+    Column("previous", String(128)),
+)
+
+pins = Table("adapter_pins", metadata, Column("version", String(128), primary_key=True))
+
+staged = Table("adapter_staged", metadata, Column("version", String(128), primary_key=True))
+
+events = Table(
+    "adapter_events",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", String(256), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("alias", String(64), nullable=False),
+    Column("version", String(128)),
+    Column("detail", Text, nullable=False),
+    Index("ix_adapter_events_alias", "alias", "id"),
+)
+
+replicas = Table(
+    "adapter_replicas",
+    metadata,
+    Column("replica", String(256), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("ready", Boolean, nullable=False),
+    Column("address", String(256)),
+    Column("holdings", JSON, nullable=False),
+    Column("reported_at", UtcDateTime, nullable=False),
+)
