@@ -1,0 +1,152 @@
+"""One generation's hold on the gateway: a place, an adapter, and the record of what it did."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Protocol
+
+from adapters.types import CatalogSnapshot
+from monitoring.metrics import GatewayMetrics, RequestRecord
+from serving.admission import Admission
+from serving.answers import FinishedText, TokenCounts
+from serving.auth import ANYONE, Caller
+from serving.contracts import Contract
+from serving.engine.protocol import Endpoint, EngineRequest, JsonObject
+from serving.errors import GenerationTimedOut, answer_for
+from serving.tasks import BASE, Resolution
+
+
+class Residency(Protocol):
+    """The adapters of this replica, as the request path sees them."""
+
+    @property
+    def snapshot(self) -> CatalogSnapshot:
+        """The desired state that requests are resolved against."""
+        ...
+
+    def acquire(self, version: str, timeout_s: float) -> Awaitable[None]:
+        """Wait until ``version`` is loaded, and keep it so. Raises AdapterServerError and VersionNotFound."""
+        ...
+
+    def release(self, version: str) -> None:
+        """Undo one ``acquire``."""
+        ...
+
+
+@dataclass(slots=True)
+class Call:
+    """One request for a generation, as the API understood it."""
+
+    endpoint: Endpoint
+    body: JsonObject
+    caller: Caller
+    request_id: str
+    arrived: float
+    """``time.perf_counter()`` at its arrival."""
+    split_key: str
+    """Decides between stable and canary."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Lower-case request headers for the engine (trace context)."""
+
+
+class Generation:
+    """Holds what one generation needs. :meth:`begin` once; then :meth:`end` once, whatever happened."""
+
+    def __init__(
+        self,
+        call: Call,
+        resolution: Resolution,
+        contract: Contract | None,
+        *,
+        admission: Admission,
+        residency: Residency,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self.call = call
+        self.resolution = resolution
+        self.contract = contract
+        self.record = RequestRecord(resolution.label, resolution.adapter, resolution.role or BASE)
+        self._admission = admission
+        self._residency = residency
+        self._metrics = metrics
+        self._key = None if call.caller is ANYONE else call.caller.name
+        self._admitted = False
+        self._leased = False
+        metrics.request_started(resolution.label)
+
+    async def begin(self, adapter_wait_s: float) -> None:
+        """Take a place, and the adapter. Raises Overloaded, NotReady and what the residency raises."""
+        self._admission.enter(self._key)
+        self._admitted = True
+        version = self.resolution.version
+        if version is None:
+            return
+        started = perf_counter()
+        self._metrics.adapter_wait_started(self.record.task)
+        try:
+            await self._residency.acquire(version, adapter_wait_s)
+            self._leased = True
+        finally:
+            self._metrics.adapter_wait_ended(self.record.task)
+            self.record.adapter_wait_s = perf_counter() - started
+
+    def engine_request(self, body: JsonObject) -> EngineRequest:
+        """The request for the engine."""
+        call = self.call
+        return EngineRequest(call.endpoint, body, call.request_id, self.resolution.version, call.headers)
+
+    async def judge(self, texts: list[FinishedText]) -> bool:
+        """Hold finished texts against the contract and mark them. Whether all satisfy it."""
+        if self.contract is None:
+            return True
+        satisfied = True
+        for text in texts:
+            violation = (
+                await asyncio.to_thread(self.contract.check, text.text, text.finish_reason)
+                if self.contract.slow
+                else self.contract.check(text.text, text.finish_reason)
+            )
+            text.mark(violation)
+            if violation is not None:
+                satisfied = False
+                self.record.contract_violation = violation.value
+        return satisfied
+
+    def count(self, tokens: TokenCounts) -> None:
+        """Note the engine's count."""
+        self.record.prompt_tokens = tokens.prompt
+        self.record.completion_tokens = tokens.completion
+
+    def end(self, error: BaseException | None) -> None:
+        """Give everything back and account for it."""
+        if self._leased and self.resolution.version is not None:
+            self._residency.release(self.resolution.version)
+        if self._admitted:
+            self._admission.leave(self._key)
+        record = self.record
+        record.duration_s = perf_counter() - self.call.arrived
+        record.outcome = outcome_of(error, record)
+        self._metrics.request_finished(record)
+
+
+def timed_out(limit_s: float) -> GenerationTimedOut:
+    """The error of a generation that took longer than ``limit_s`` seconds."""
+    return GenerationTimedOut(f"The generation took longer than {limit_s:g} seconds.")
+
+
+def outcome_of(error: BaseException | None, record: RequestRecord) -> str:
+    """The metric label ``outcome``."""
+    if error is None:
+        return "ok" if record.contract_violation is None else "contract_violated"
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return "cancelled"
+    if isinstance(error, GenerationTimedOut):
+        return "timeout"
+    status = answer_for(error).status
+    if status in _OUTCOMES:
+        return _OUTCOMES[status]
+    return "client_error" if status < 500 else "server_error"
+
+
+_OUTCOMES = {429: "overloaded", 503: "unavailable", 504: "timeout"}

@@ -1,0 +1,153 @@
+"""The use case: resolve the name → admit → hold the adapter → generate → account."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from time import perf_counter
+
+from monitoring.metrics import GatewayMetrics
+from serving.accounting import Call, Generation, Residency, timed_out
+from serving.admission import Admission
+from serving.answers import SATISFIED, VIOLATED, count_tokens, event_reader, finished_texts, label_answer
+from serving.auth import Caller
+from serving.config import GatewayConfig
+from serving.contracts import Contract
+from serving.engine.protocol import Engine, EngineRequest, JsonObject
+from serving.errors import ModelNotFound, answer_for
+from serving.shadow import ShadowTraffic
+from serving.shaping import shape_request
+from serving.streams import AnswerStream
+from serving.tasks import ModelEntry, Resolution, entries, entry_for, resolve
+
+__all__ = ["Answer", "Call", "Generator", "Residency"]
+
+
+@dataclass(slots=True)
+class Answer:
+    """A whole answer."""
+
+    body: JsonObject
+    resolution: Resolution
+    contract: str | None
+    """``satisfied`` or ``violated``; None for a model without an output contract."""
+
+
+class Generator:
+    """Answers generation requests with one engine and the adapters of one replica.
+
+    Raises:
+        ConfigInvalid: an output contract cannot be compiled.
+    """
+
+    def __init__(self, config: GatewayConfig, engine: Engine, residency: Residency, metrics: GatewayMetrics) -> None:
+        self._config = config
+        self._engine = engine
+        self._residency = residency
+        self._metrics = metrics
+        self._limit_s = config.server.request_timeout_s
+        self._contracts = {
+            name: Contract(task.output) for name, task in config.tasks.items() if task.output is not None
+        }
+        self._is_vllm = config.engine.kind == "vllm" or config.engine.adapters == "vllm"
+        self._admission = Admission(config.limits)
+        self._shadows = ShadowTraffic(engine, residency, metrics, self._admission, self._limit_s)
+
+    @property
+    def in_flight(self) -> int:
+        """Generations in progress."""
+        return self._admission.in_flight
+
+    def models(self, caller: Caller) -> list[ModelEntry]:
+        """Every model that ``caller`` may use."""
+        return list(entries(self._residency.snapshot, self._config, caller.may_use))
+
+    def model(self, name: str, caller: Caller) -> ModelEntry:
+        """One model. Raises ModelNotFound, and PermissionDenied where the caller may not use it."""
+        entry = entry_for(name, self._residency.snapshot, self._config)
+        if entry is None:
+            raise ModelNotFound(name)
+        caller.require(name)
+        return entry
+
+    async def complete(self, call: Call) -> Answer:
+        """The whole answer.
+
+        Raises:
+            ModelNotFound, PermissionDenied, InvalidRequest, Overloaded, NotReady, GenerationTimedOut, what the
+            residency raises for an adapter that cannot be had, and what the engine raises.
+        """
+        generation = self._start(call)
+        error: BaseException | None = None
+        try:
+            async with asyncio.timeout(self._limit_s):
+                request = await self._begin(generation)
+                began = perf_counter()
+                try:
+                    body = await self._engine.complete(request)
+                finally:
+                    generation.record.engine_s = perf_counter() - began
+            return await self._finish(generation, body)
+        except TimeoutError as cause:
+            error = timed_out(self._limit_s)
+            raise error from cause
+        except BaseException as cause:
+            error = cause
+            raise
+        finally:
+            generation.end(error)
+
+    def stream(self, call: Call) -> AnswerStream:
+        """The answer piece by piece. Entering the stream raises as ``complete`` does.
+
+        Raises:
+            ModelNotFound, PermissionDenied: at once.
+        """
+        generation = self._start(call)
+        reader = event_reader(
+            call.endpoint, call.body, generation.resolution, keep_text=generation.contract is not None
+        )
+        return AnswerStream(generation, reader, self._open, self._limit_s)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Refuse new generations, and wait for those in progress. False where ``timeout_s`` was not enough."""
+        drained = await self._admission.drain(timeout_s)
+        await self._shadows.close()
+        return drained
+
+    def _start(self, call: Call) -> Generation:
+        try:
+            model = call.body["model"]
+            resolution = resolve(model, self._residency.snapshot, self._config, call.split_key)
+            call.caller.require(model)
+        except Exception as error:
+            self._metrics.request_refused(answer_for(error).code)
+            raise
+        return Generation(
+            call,
+            resolution,
+            self._contracts.get(model) if resolution.task is not None else None,
+            admission=self._admission,
+            residency=self._residency,
+            metrics=self._metrics,
+        )
+
+    async def _begin(self, generation: Generation) -> EngineRequest:
+        call, task = generation.call, generation.resolution.task
+        body = shape_request(call.endpoint, call.body, task, generation.contract, vllm=self._is_vllm)
+        await generation.begin(self._config.limits.adapter_wait_s)
+        request = generation.engine_request(body)
+        self._shadows.copy(generation, request)
+        return request
+
+    async def _open(self, generation: Generation) -> AsyncGenerator[JsonObject, None]:
+        return self._engine.stream(await self._begin(generation))
+
+    async def _finish(self, generation: Generation, body: JsonObject) -> Answer:
+        endpoint, resolution = generation.call.endpoint, generation.resolution
+        label_answer(endpoint, body, resolution)
+        generation.count(count_tokens(body.get("usage")))
+        verdict = None
+        if generation.contract is not None:
+            satisfied = await generation.judge(list(finished_texts(endpoint, body)))
+            verdict = SATISFIED if satisfied else VIOLATED
+        return Answer(body, resolution, verdict)
