@@ -1,0 +1,129 @@
+"""The whole configuration, and the checks that span its sections."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from serving.settings.adapters import AdapterSettings, ArtifactSettings, StateSettings
+from serving.settings.base import NAME_PATTERN, PATTERN_HINTS, Items, Name, Settings, absolute, absolute_path
+from serving.settings.engine import EngineSettings, ModelSettings, OpenAIEngineSettings, VllmEngineSettings
+from serving.settings.server import ApiKey, LimitSettings, ServerSettings
+from serving.settings.tasks import TaskSettings
+
+_RELATIVE_SQLITE = re.compile(r"^(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:)(.+)$")
+
+
+class GatewayConfig(Settings):
+    """A whole gateway."""
+
+    model: ModelSettings = Field(description="The base model.")
+    engine: EngineSettings = Field(default_factory=VllmEngineSettings, description="What generates.")
+    server: ServerSettings = Field(default_factory=ServerSettings, description="Address and request limits.")
+    replicas: int = Field(default=1, ge=1, le=1024, description="Engine replicas under Ray Serve.")
+    gpus_per_replica: float = Field(
+        default=0,
+        ge=0,
+        description="GPUs that Ray reserves for a replica. 0: none (CPU, or a remote engine).",
+    )
+    cpus_per_replica: float = Field(default=1, ge=0, description="CPU cores that Ray reserves for a replica.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="Admission limits.")
+    adapters: AdapterSettings = Field(default_factory=AdapterSettings, description="LoRA adapters.")
+    tasks: dict[Name, TaskSettings] = Field(default_factory=dict, description="Public model names, by name.")
+    state: StateSettings = Field(default_factory=StateSettings, description="State database.")
+    artifacts: ArtifactSettings = Field(default_factory=ArtifactSettings, description="Artifact store.")
+    api_keys: Items[ApiKey] = Field(default=(), description="Keys that callers authenticate with.")
+
+    @property
+    def authentication_required(self) -> bool:
+        """Whether callers must present a key."""
+        match self.server.authentication:
+            case "required":
+                return True
+            case "off":
+                return False
+            case _:
+                return bool(self.api_keys) or not self.server.is_loopback
+
+    @property
+    def serves_adapters(self) -> bool:
+        """Whether the engine can load adapters under this configuration."""
+        remote_without = isinstance(self.engine, OpenAIEngineSettings) and self.engine.adapters == "none"
+        return self.adapters.enabled and not remote_without
+
+    def with_absolute_paths(self, base: Path) -> Self:
+        """The same configuration with every relative path taken from ``base``.
+
+        So that it means the same files in every process, wherever that process runs.
+        """
+        preload = tuple(
+            item.model_copy(update={"source": absolute(item.source, base)}) for item in self.adapters.preload
+        )
+        adapters = {"cache_dir": absolute_path(self.adapters.cache_dir, base), "preload": preload}
+        state_url = _RELATIVE_SQLITE.sub(
+            lambda match: f"{match[1]}{absolute_path(Path(match[2]), base)}", self.state.url
+        )
+        artifacts = self.artifacts.url
+        if "://" not in artifacts:
+            artifacts = str(absolute_path(Path(artifacts), base))
+        return self.model_copy(
+            update={
+                "model": self.model.model_copy(update={"id": absolute(self.model.id, base)}),
+                "adapters": self.adapters.model_copy(update=adapters),
+                "state": self.state.model_copy(update={"url": state_url}),
+                "artifacts": self.artifacts.model_copy(update={"url": artifacts}),
+            }
+        )
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> Self:
+        problems = [*self._name_problems(), *self._adapter_problems(), *self._authentication_problems()]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _name_problems(self) -> Iterator[str]:
+        base = self.model.public_name
+        if not re.match(NAME_PATTERN, base):
+            yield f"`model.id`: its last part is the public name, which {PATTERN_HINTS[NAME_PATTERN]}; set `model.name`"
+        if base in self.tasks:
+            yield f"`tasks.{base}`: has the base model's name; rename one of them"
+        for index, source in enumerate(self.adapters.preload):
+            if source.name == base:
+                yield f"`adapters.preload[{index}].name`: `{base}` is the base model's name; rename one of them"
+        for place, values in (
+            ("api_keys", [key.name for key in self.api_keys]),
+            ("api_keys", [key.hash for key in self.api_keys]),
+            ("adapters.preload", [source.name for source in self.adapters.preload]),
+        ):
+            for value, count in Counter(values).items():
+                if count > 1:
+                    yield f"`{place}`: `{value}` appears {count} times"
+
+    def _adapter_problems(self) -> Iterator[str]:
+        if self.serves_adapters:
+            return
+        reason = "`adapters.enabled` is false" if not self.adapters.enabled else "`engine.adapters` is `none`"
+        if self.adapters.preload:
+            yield f"`adapters.preload`: adapters cannot be loaded, because {reason}"
+        for name, task in self.tasks.items():
+            if task.adapter is not None:
+                yield f"`tasks.{name}.adapter`: `{task.adapter}` cannot be loaded, because {reason}"
+
+    def _authentication_problems(self) -> Iterator[str]:
+        if self.authentication_required and not self.api_keys:
+            why = (
+                "`server.authentication` is `required`"
+                if self.server.authentication == "required"
+                else f"other machines can reach `server.host` {self.server.host}"
+            )
+            yield f"`api_keys`: is empty, and {why}; make a key with `loraplex keys new NAME`"
+        open_to_others = not self.server.is_loopback and not self.authentication_required
+        if open_to_others and not self.server.allow_unauthenticated:
+            yield (
+                f"`server.authentication`: is `off` while other machines can reach `server.host` {self.server.host}; "
+                "set it to `required`, or set `server.allow_unauthenticated: true` if that is meant"
+            )
