@@ -18,6 +18,8 @@ from typing import Literal, Protocol
 from adapters.errors import AdapterError, LoadFailed, PoolSaturated
 from adapters.types import HoldingStatus, PoolHolding
 
+__all__ = ["AdapterPool", "PoolHolding", "PoolObserver", "UnloadReason"]
+
 logger = logging.getLogger(__name__)
 
 LoadVersion = Callable[[str], Awaitable[None]]
