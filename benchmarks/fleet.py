@@ -194,6 +194,13 @@ async def idle_cores(servers: Sequence[Server], seconds: float = 2.0) -> dict[st
     }
 
 
+async def settle(servers: Sequence[Server], *, cores: float, patience_s: float) -> None:
+    """Wait until no server keeps more than ``cores`` busy while nobody calls it, or until ``patience_s`` is up."""
+    deadline = time.perf_counter() + patience_s
+    while max((busy := await idle_cores(servers)).values()) > cores and time.perf_counter() < deadline:
+        say(f"waiting for idle servers to be quiet: {busy} cores")
+
+
 def end_all(processes: Sequence[psutil.Process]) -> None:
     """Terminate the given processes, and kill those that ignore it."""
     for stop, patience_s in ((psutil.Process.terminate, 5), (psutil.Process.kill, 5)):

@@ -7,9 +7,17 @@ from typing import Any
 
 import yaml
 
-from benchmarks.fleet import Fleet, Server
+from benchmarks.fleet import REPOSITORY, Fleet, Server, ServerFailed
 
 READY = "/readyz"
+
+
+def demo_checkpoint() -> Path:
+    """The base checkpoint that the demo unpacks. Raises ServerFailed where it is not there yet."""
+    folder = REPOSITORY / ".loraplex" / "models" / "SmolLM2-135M-Instruct"
+    if not (folder / "config.json").exists():
+        raise ServerFailed(f"no checkpoint in {folder}; `python -m examples.base_model` builds it, or give --model")
+    return folder
 
 
 def base_settings(folder: Path, port: int) -> dict[str, Any]:
@@ -45,5 +53,7 @@ def loraplex(fleet: Fleet, settings: Mapping[str, Any], *, local: bool, name: st
     """``loraplex serve``, or ``loraplex serve --local``."""
     path = fleet.folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
-    command = [sys.executable, "-m", "serving.cli.main", "serve", *(["--local"] if local else []), str(path)]
+    command = [sys.executable, "-m", "serving.cli.main", "serve", "--config", str(path)]
+    if local:
+        command.append("--local")
     return fleet.start(name, command, int(settings["server"]["port"]))

@@ -2,22 +2,20 @@
 
 import argparse
 import itertools
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks import gateway, peers
 from benchmarks.fleet import Fleet, Server, free_port, idle_cores, say
 from benchmarks.load import Call, chat_body, run_load
 from benchmarks.report import Target
-from benchmarks.rounds import Series, added_ms, interleave
+from benchmarks.rounds import CallsFor, Contender, Series, added_ms, failures, interleave
 from benchmarks.stats import ratios
-from benchmarks.wire import Address
 
 MODEL = "bench-model"
 MODES = ("unary", "streaming")
 
 
-def _calls(mode: str) -> Callable[[int, int], Iterable[Call]]:
+def _calls(mode: str) -> CallsFor:
     body = chat_body(MODEL, "Say something short about tea.", max_tokens=16, stream=mode == "streaming")
     return lambda number, concurrency: itertools.repeat(Call(body))
 
@@ -28,14 +26,13 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Tar
     with Fleet(logs=options.logs) as fleet:
         servers = await _start(fleet, options.without)
         results: dict[str, Any] = {"idle_cores": await idle_cores(servers)}
-        addresses = {server.name: server.address for server in servers}
         cells: dict[tuple[str, int], dict[str, Series]] = {}
         for mode in MODES:
-            await _warm_up(addresses, mode)
+            contenders = {server.name: Contender(server.address, _calls(mode)) for server in servers}
+            await _warm_up(contenders, mode)
             for level in levels:
                 cells[mode, level] = await interleave(
-                    addresses,
-                    _calls(mode),
+                    contenders,
                     rounds=options.rounds,
                     concurrency=level,
                     seconds=options.seconds,
@@ -60,10 +57,10 @@ async def _start(fleet: Fleet, without: list[str]) -> list[Server]:
     return servers
 
 
-async def _warm_up(addresses: dict[str, Address], mode: str) -> None:
-    for name, address in addresses.items():
+async def _warm_up(contenders: dict[str, Contender], mode: str) -> None:
+    for name, contender in contenders.items():
         say(f"warming up {name}, {mode}")
-        await run_load(address, _calls(mode)(0, 8), concurrency=8, seconds=1.0)
+        await run_load(contender.address, contender.calls(0, 8), concurrency=8, seconds=1.0)
 
 
 def _cell(series: dict[str, Series]) -> dict[str, Any]:
@@ -90,10 +87,5 @@ def _targets(cells: dict[tuple[str, int], dict[str, Series]]) -> list[Target]:
 
 
 def _problems(cells: dict[tuple[str, int], dict[str, Series]], fleet: Fleet) -> list[str]:
-    problems = [
-        f"{name}, {mode} c={level}: {one.failures} failures"
-        for (mode, level), series in cells.items()
-        for name, one in series.items()
-        if one.failures
-    ]
+    problems = [line for (mode, level), series in cells.items() for line in failures(f"{mode} c={level}", series)]
     return problems + [f"left behind: {process}" for process in fleet.left_behind]

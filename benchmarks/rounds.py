@@ -11,7 +11,15 @@ from benchmarks.stats import Paired, differences, percentile, ratios
 from benchmarks.wire import Address
 
 CallsFor = Callable[[int, int], Iterable[Call]]
-"""(round, concurrency) → the calls of one turn; the same ones for every server."""
+"""(round, concurrency) → the calls of one turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Something that takes its turn in every round."""
+
+    address: Address
+    calls: CallsFor
 
 
 @dataclass(slots=True)
@@ -52,22 +60,22 @@ class Series:
 
 
 async def interleave(
-    servers: Mapping[str, Address],
-    calls: CallsFor,
+    contenders: Mapping[str, Contender],
     *,
     rounds: int,
     concurrency: int,
     seconds: float | None = None,
     label: str = "",
 ) -> dict[str, Series]:
-    """Load the servers one after the other, ``rounds`` times. The one that goes first changes every round."""
-    series = {name: Series() for name in servers}
-    names = list(servers)
+    """Load the contenders one after the other, ``rounds`` times. The one that goes first changes every round."""
+    series = {name: Series() for name in contenders}
+    names = list(contenders)
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
             gc.collect()
-            result = await run_load(servers[name], calls(number, concurrency), concurrency=concurrency, seconds=seconds)
+            calls = contenders[name].calls(number, concurrency)
+            result = await run_load(contenders[name].address, calls, concurrency=concurrency, seconds=seconds)
             series[name].turns.append(result)
             say(
                 f"{label} c={concurrency} round {number + 1}/{rounds} {name}: {result.requests_per_s:.1f} requests/s, "
@@ -76,6 +84,11 @@ async def interleave(
             if result.errors:
                 say(f"  {result.errors}")
     return series
+
+
+def failures(label: str, series: Mapping[str, Series]) -> list[str]:
+    """A line for everyone whose answers did not all count."""
+    return [f"{name}, {label}: {one.failures} failures" for name, one in series.items() if one.failures]
 
 
 def added_ms(series: Series, reference: Series) -> Paired:
