@@ -78,9 +78,7 @@ class Contract:
         if body.get("tools") and body.get("tool_choice") != "none":
             raise InvalidRequest("This model's answers have a fixed shape; it does not call tools.", param="tools")
         if body.get("echo"):
-            raise InvalidRequest(
-                "This model's answers have a fixed shape; it does not repeat the prompt.", param="echo"
-            )
+            raise InvalidRequest("This model's answers have a fixed shape, without the prompt.", param="echo")
         form, place = body.get("response_format"), "response_format"
         if endpoint is Endpoint.RESPONSES:
             text = body.get("text")

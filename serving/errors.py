@@ -41,6 +41,10 @@ class BodyTooLarge(GatewayClientError):
     """The body is larger than ``server.max_body_bytes``."""
 
 
+class UnsupportedMediaType(GatewayClientError):
+    """The body is said to be something other than JSON."""
+
+
 class ModelNotFound(GatewayClientError):
     """No task, alias, version or base model has that name, or the caller may not know of it."""
 
@@ -52,8 +56,17 @@ class RouteNotFound(GatewayClientError):
     """No such URL."""
 
 
+class ResponseNotStored(GatewayClientError):
+    """A response was asked for by its id; the gateway keeps none."""
+
+
 class MethodNotAllowed(GatewayClientError):
     """The URL exists; the method does not."""
+
+    def __init__(self, message: str, *, allow: str = "") -> None:
+        super().__init__(message)
+        self.allow = allow
+        """The methods that exist, as the header ``Allow`` lists them."""
 
 
 class AuthenticationFailed(GatewayClientError):
@@ -93,8 +106,10 @@ ERROR_TABLE: dict[type[Exception], Answer] = {
     InvalidRequest: Answer(400, _INVALID, "invalid_request"),
     InvalidJson: Answer(400, _INVALID, "invalid_json"),
     BodyTooLarge: Answer(413, _INVALID, "body_too_large"),
+    UnsupportedMediaType: Answer(415, _INVALID, "unsupported_content_type"),
     ModelNotFound: Answer(404, _INVALID, "model_not_found"),
     RouteNotFound: Answer(404, _INVALID, "unknown_url"),
+    ResponseNotStored: Answer(404, _INVALID, "response_not_found"),
     MethodNotAllowed: Answer(405, _INVALID, "method_not_allowed"),
     AuthenticationFailed: Answer(401, _INVALID, "invalid_api_key"),
     PermissionDenied: Answer(403, "permission_error", "permission_denied"),

@@ -60,6 +60,8 @@ class ReadyBatches(Generic[T]):
         self._most = most
         self._step: _Step[T] | None = None
         self._error: Exception | None = None
+        self.ended = False
+        """Whether the source has given everything, so that the next batch would be empty."""
 
     async def next(self) -> list[T]:
         """At least one item, as soon as there is one; an empty list at the end. Raises what the source raises,
@@ -81,7 +83,7 @@ class ReadyBatches(Generic[T]):
                     await step
                 batch.append(step.value)
         except StopAsyncIteration:
-            pass
+            self.ended = True
         except Exception as error:
             if not batch:
                 raise

@@ -73,6 +73,11 @@ class AnswerStream:
             raise StopAsyncIteration
         return events
 
+    @property
+    def ended(self) -> bool:
+        """Whether the batch just given is known to be the last one."""
+        return not self._first and (self.failed or (self._batches is not None and self._batches.ended))
+
     def sent(self, seconds: float) -> None:
         """Note how long the client took to take a batch."""
         self.generation.record.client_s += seconds

@@ -1,0 +1,115 @@
+"""What every request passes: its id, its size, its caller, and the error envelope."""
+
+import logging
+from time import perf_counter
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.status import HTTP_204_NO_CONTENT, HTTP_404_NOT_FOUND, HTTP_405_METHOD_NOT_ALLOWED
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from monitoring.metrics import GatewayMetrics
+from serving.api.wire import CONTEXT, RequestContext, open_context, send_error
+from serving.auth import Authenticator
+from serving.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, RouteNotFound, answer_for
+
+logger = logging.getLogger(__name__)
+
+_STATUS_INTERNAL = 500
+_METRICS = "/metrics"
+
+
+class GatewayMiddleware:
+    """Pure ASGI, outermost. Whatever is raised below becomes an answer in the OpenAI envelope."""
+
+    def __init__(
+        self, app: ASGIApp, *, authenticator: Authenticator, metrics: GatewayMetrics, max_body_bytes: int
+    ) -> None:
+        self._app = app
+        self._authenticator = authenticator
+        self._metrics = metrics
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        context = open_context(scope)
+        scope[CONTEXT] = context
+        id_header = (b"x-request-id", context.request_id.encode())
+        received = 0
+        limit = self._max_body_bytes
+
+        async def send_labelled(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                context.answering = True
+                message["headers"] = [*message.get("headers", ()), id_header]
+            await send(message)
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > limit:
+                    raise self._too_large()
+            return message
+
+        try:
+            self._check_length(context)
+            self._authenticate(scope, context)
+            await self._app(scope, receive_limited, send_labelled)
+        except Exception as error:
+            await self._answer(context, error, send_labelled)
+
+    def _check_length(self, context: RequestContext) -> None:
+        length = context.headers.get(b"content-length")
+        if length is None:
+            return
+        if not length.isdigit():
+            raise InvalidRequest("The header Content-Length is not a number.")
+        if int(length) > self._max_body_bytes:
+            raise self._too_large()
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The body is larger than this gateway accepts ({self._max_body_bytes} bytes).")
+
+    def _authenticate(self, scope: Scope, context: RequestContext) -> None:
+        """The API needs a key, and the metrics an administrator's. The admin app asks for its own."""
+        path = scope["path"]
+        if scope["method"] == "OPTIONS" or not (path.startswith("/v1") or path == _METRICS):
+            return
+        authorization = context.headers.get(b"authorization")
+        context.caller = self._authenticator.authenticate(
+            None if authorization is None else authorization.decode("latin-1")
+        )
+        if path == _METRICS:
+            context.caller.require_admin()
+
+    async def _answer(self, context: RequestContext, error: Exception, send: Send) -> None:
+        row = answer_for(error)
+        if row.status == _STATUS_INTERNAL:
+            seconds = perf_counter() - context.arrived
+            logger.error("request %s failed after %.3f s", context.request_id, seconds, exc_info=error)
+        if not context.counted:
+            self._metrics.request_refused(row.code)
+        if context.answering:
+            # A second status is impossible. Raising makes the server close the connection.
+            raise error
+        await send_error(send, error)
+
+
+async def answer_http_exception(request: Request, error: Exception) -> Response:
+    """The router's own refusals: no such URL, or no such method on it. OPTIONS is answered with the methods."""
+    where = f"{request.method} {request.url.path}"
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == HTTP_404_NOT_FOUND:
+        raise RouteNotFound(f"Invalid URL ({where}).")
+    if error.status_code == HTTP_405_METHOD_NOT_ALLOWED:
+        allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        if request.method == "OPTIONS":
+            return Response(status_code=HTTP_204_NO_CONTENT, headers={"allow": f"{allow}, OPTIONS"})
+        raise MethodNotAllowed(f"This URL does not take the method {request.method} ({where}).", allow=allow)
+    raise InvalidRequest(error.detail)
