@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from serving.engine.protocol import EngineRejected
+from serving.engine.protocol import Endpoint, EngineRejected
 
 CHAT_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
@@ -24,6 +24,13 @@ def check_chat_roles(body: Mapping[str, Any]) -> None:
             raise EngineRejected(
                 f"Invalid value: {role!r}. Supported roles are {', '.join(sorted(CHAT_ROLES))}.",
                 param=f"messages[{position}].role",
+                code="invalid_value",
+            )
+
+        if role != "assistant" and not isinstance(message.get("content"), str | list):
+            raise EngineRejected(
+                f"`messages[{position}].content` must be a string or an array of content parts.",
+                param=f"messages[{position}].content",
                 code="invalid_value",
             )
 
@@ -51,3 +58,45 @@ def check_stateless(body: Mapping[str, Any]) -> None:
                 param=name,
                 code="unsupported_parameter",
             )
+
+
+_WITHOUT_EFFECT = {
+    Endpoint.CHAT: {
+        "functions": "send `tools` instead",
+        "function_call": "send `tool_choice` instead",
+        "audio": "the model writes text only",
+        "web_search_options": "this server does not search the web",
+    },
+    Endpoint.COMPLETIONS: {},
+    Endpoint.RESPONSES: {},
+}
+
+
+def check_supported(endpoint: Endpoint, body: Mapping[str, Any]) -> None:
+    """Refuse what would change the answer and that the engine would ignore. Raises EngineRejected."""
+    for name, instead in _WITHOUT_EFFECT[endpoint].items():
+        if body.get(name) is not None:
+            raise EngineRejected(f"`{name}` is not supported; {instead}.", param=name, code="unsupported_parameter")
+    tools = body.get("tools")
+    for position, tool in enumerate(tools if isinstance(tools, list) else ()):
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if kind != "function":
+            raise EngineRejected(
+                f"Tools of type {kind!r} are not available here; only functions are.",
+                param=f"tools[{position}].type",
+                code="unsupported_value",
+            )
+
+
+def object_schema(parameters: Any, param: str) -> dict[str, Any]:
+    """A function's ``parameters`` as the schema of a JSON object. Raises EngineRejected where it is of another type."""
+    schema = {} if parameters is None else parameters
+    if not isinstance(schema, dict):
+        raise EngineRejected("A function's parameters must be a JSON Schema object.", param=param)
+    if schema.get("type", "object") != "object":
+        raise EngineRejected(
+            f"A function's parameters must be a schema of type 'object', got {schema['type']!r}.",
+            param=param,
+            code="invalid_function_parameters",
+        )
+    return {"type": "object", **schema} if schema else {"type": "object", "properties": {}}

@@ -1,0 +1,74 @@
+"""vLLM's errors in the terms of the Engine protocol."""
+
+import re
+from typing import Any
+
+from serving.engine.protocol import (
+    Endpoint,
+    EngineError,
+    EngineFailed,
+    EngineRejected,
+    EngineRequest,
+    EngineUnavailable,
+)
+from serving.engine.refusals import context_length_exceeded
+
+_TOO_LONG = re.compile(
+    r"maximum context length|max_model_len|maximum model length|longer than the maximum", re.IGNORECASE
+)
+_SUFFIX = re.compile(r" \(parameter=\w+(, value=.*)?\)$", re.DOTALL)
+_CONSTRAINTS = ("structured_outputs", "response_format", "text", "tools")
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+_CONSTRAINT = re.compile(r"grammar|json schema|structured_outputs|\bregex\b", re.IGNORECASE)
+_PROMPTS = {Endpoint.CHAT: "messages", Endpoint.COMPLETIONS: "prompt", Endpoint.RESPONSES: "input"}
+
+
+def name_param(error: EngineError, request: EngineRequest) -> EngineError:
+    """``error`` with the field of ``request`` that it is about, where vLLM does not name it."""
+    if isinstance(error, EngineRejected) and error.param is None:
+        if error.code == "context_length_exceeded":
+            error.param = _PROMPTS[request.endpoint]
+        elif _CONSTRAINT.search(str(error)):
+            error.param = next((name for name in _CONSTRAINTS if request.body.get(name) is not None), None)
+    return error
+
+
+def from_error_info(info: Any) -> EngineError:
+    """The error that one of vLLM's error objects (``message``, ``type``, ``param``, ``code``) stands for."""
+    return _translate(str(info.message), int(info.code), info.param)
+
+
+def from_error_body(body: Any) -> EngineError:
+    """The same for an error in a stream, which comes as JSON."""
+    error = body.get("error", body) if isinstance(body, dict) else {}
+    code = error.get("code")
+    return _translate(str(error.get("message", body)), code if isinstance(code, int) else 500, error.get("param"))
+
+
+def from_exception(error: Exception) -> EngineError:
+    """The error that an exception out of vLLM stands for."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    if isinstance(error, EngineError):
+        return error
+    if isinstance(error, EngineDeadError):
+        return EngineUnavailable("The engine has stopped.")
+    from vllm.entrypoints.serve.exception_handling.error_response import create_error_response
+
+    return from_error_info(create_error_response(error).error)
+
+
+def _translate(message: str, status: int, param: str | None) -> EngineError:
+    message = _SUFFIX.sub("", message)
+    if status == 503:
+        return EngineUnavailable(message)
+    if status == 501:
+        return EngineRejected(message, param=param, code="unsupported_parameter")
+    if status >= 500:
+        return EngineFailed(message)
+    if _TOO_LONG.search(message):
+        return context_length_exceeded(message, None if param == "input_tokens" else param)
+    kind = _TYPES.get(status, "invalid_request_error")
+    return EngineRejected(message, status=status, type=kind, param=param)
