@@ -1,0 +1,67 @@
+"""The control plane: the admin app, the rollouts behind it, and the state that they change."""
+
+import asyncio
+
+from starlette.types import ASGIApp
+
+from adapters.base_model import BaseModelSpec
+from adapters.catalog import Catalog
+from adapters.store import ArtifactStore
+from serving.auth import Authenticator
+from serving.checkpoint import base_model_spec
+from serving.config import GatewayConfig
+from serving.control import build_control
+from serving.engine.protocol import Progress
+from serving.rollout import Rollouts
+
+
+class ControlPlane:
+    """One per installation: in the gateway's process without Ray, in a deployment of its own under Ray."""
+
+    def __init__(self, config: GatewayConfig, catalog: Catalog, base: BaseModelSpec) -> None:
+        self._catalog = catalog
+        store = ArtifactStore(config.artifacts.url, config.artifacts.options)
+        self._rollouts = Rollouts(config, catalog, store, base)
+        self._preload = config.adapters.enabled and bool(config.adapters.preload)
+        self.app: ASGIApp = build_control(config, self._rollouts, Authenticator(config))
+
+    async def start(self, progress: Progress) -> None:
+        """Clean up after a predecessor, and add the adapters that the configuration lists.
+
+        Raises:
+            AdapterError: an adapter that nothing serves yet could not be added, or the catalog cannot be reached.
+        """
+        await self._rollouts.start()
+        if self._preload:
+            for line in await self._rollouts.preload():
+                progress(f"Adapter {line}")
+
+    async def stop(self) -> None:
+        """Give up rollouts in progress, undoing their first half."""
+        await self._rollouts.close()
+        await asyncio.to_thread(self._catalog.close)
+
+
+async def start_control_plane(config: GatewayConfig, progress: Progress) -> ControlPlane:
+    """Open the state, bring its schema up to date, and start.
+
+    Raises:
+        ConfigInvalid, BaseModelUnreadable: the base model cannot be read.
+        AdapterError: as :meth:`ControlPlane.start`.
+    """
+    catalog = await asyncio.to_thread(open_catalog, config)
+    base = await asyncio.to_thread(base_model_spec, config, progress)
+    plane = ControlPlane(config, catalog, base)
+    try:
+        await plane.start(progress)
+    except BaseException:
+        await plane.stop()
+        raise
+    return plane
+
+
+def open_catalog(config: GatewayConfig) -> Catalog:
+    """The catalog, at the present schema. Blocking. Raises CatalogUnavailable."""
+    catalog = Catalog(config.state.url)
+    catalog.migrate()
+    return catalog

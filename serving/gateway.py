@@ -1,0 +1,151 @@
+"""Composition root: from a configuration to an ASGI app. Nothing is built at import."""
+
+import asyncio
+import logging
+import uuid
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from adapters.catalog import Catalog
+from adapters.store import ArtifactStore, DiskCache
+from monitoring.metrics import GatewayMetrics
+from serving.api.app import build_api
+from serving.auth import Authenticator
+from serving.config import GatewayConfig, OpenAIEngineSettings
+from serving.control_plane import ControlPlane, start_control_plane
+from serving.engine.protocol import Engine, EngineError, EngineInfo, Progress
+from serving.generate import Generator
+from serving.residency import ReplicaResidency
+from serving.status import Status, unavailable
+
+logger = logging.getLogger(__name__)
+
+HEALTH_INTERVAL_S = 0.25
+"""How often the engine is asked whether it lives, in seconds."""
+
+
+class Gateway:
+    """One replica: the app, its engine, and what ties them to the shared state."""
+
+    def __init__(self, config: GatewayConfig, engine: Engine, replica: str, control: ASGIApp | None) -> None:
+        self._config = config
+        self._engine = engine
+        self._own_control: ControlPlane | None = None
+        self._given_control = control
+        self._metrics = GatewayMetrics(CollectorRegistry(), replica=replica)
+        self._catalog = Catalog(config.state.url)
+        store = ArtifactStore(config.artifacts.url, config.artifacts.options)
+        cache = DiskCache(config.adapters.cache_dir, config.adapters.cache_bytes, store)
+        self._residency = ReplicaResidency(config, self._catalog, cache, engine, self._metrics, replica)
+        self._generator = Generator(config, engine, self._residency, self._metrics)
+        self.status = Status(engine, self._metrics)
+        self.app: FastAPI = build_api(
+            self._generator, config, Authenticator(config), self._metrics, self.status, self._control
+        )
+
+    async def start(self, progress: Progress) -> EngineInfo:
+        """Bring up the control plane (where it is ours), the engine, and the adapters that must be resident.
+
+        The app may serve from before this is called; it answers 503 until this has returned.
+
+        Raises:
+            ConfigInvalid, AdapterError, EngineUnavailable: nothing is left running.
+        """
+        tell = self._telling(progress)
+        try:
+            if self._given_control is None:
+                tell("Reading the adapter catalog")
+                self._own_control = await start_control_plane(self._config, tell)
+            else:
+                await asyncio.to_thread(self._catalog.migrate)
+            info = await self._engine.start(tell)
+            await self._residency.start(info)
+            await self._settle(tell)
+        except BaseException:
+            await self.stop()
+            raise
+        self.status.mark_ready()
+        return info
+
+    async def stop(self) -> None:
+        """Refuse new generations, wait `server.drain_timeout_s` for those in progress, and release everything."""
+        self.status.mark_not_ready("the gateway is stopping")
+        await self._generator.drain(self._config.server.drain_timeout_s)
+        await self._residency.stop()
+        await self._engine.stop()
+        if self._own_control is not None:
+            await self._own_control.stop()
+            self._own_control = None
+        await asyncio.to_thread(self._catalog.close)
+
+    async def wait_for_death(self) -> None:
+        """Return once the engine has died for good. A remote engine never does: it is waited for instead."""
+        remote = isinstance(self._config.engine, OpenAIEngineSettings)
+        while True:
+            try:
+                await self._engine.check_health()
+            except EngineError as error:
+                if not remote:
+                    self.status.mark_not_ready(f"the engine died: {error}")
+                    return
+                self.status.mark_not_ready(str(error))
+            else:
+                self.status.mark_ready()
+            await asyncio.sleep(HEALTH_INTERVAL_S)
+
+    async def _settle(self, tell: Progress) -> None:
+        """Wait until the adapters that must be resident are, saying what is missing whenever that changes."""
+        said = ""
+        settled = asyncio.create_task(self._residency.until_settled())
+        try:
+            while not settled.done():
+                await asyncio.wait({settled}, timeout=HEALTH_INTERVAL_S)
+                if not settled.done() and (missing := self._residency.waiting_for()) != said:
+                    said = missing
+                    tell(said[:1].upper() + said[1:])
+                await self._engine.check_health()
+        finally:
+            settled.cancel()
+
+    def _telling(self, progress: Progress) -> Progress:
+        def tell(line: str) -> None:
+            self.status.mark_not_ready(line)
+            progress(line)
+
+        return tell
+
+    async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The admin API, wherever it lives; a 503 before it is up."""
+        control = self._own_control.app if self._own_control is not None else self._given_control
+        await (control or unavailable("The gateway is starting."))(scope, receive, send)
+
+
+def build_gateway(
+    config: GatewayConfig,
+    *,
+    engine: Engine | None = None,
+    replica: str | None = None,
+    control: ASGIApp | None = None,
+) -> Gateway:
+    """One replica of the gateway that ``config`` describes, not yet started.
+
+    Args:
+        engine: what generates; default: the one that ``config.engine`` describes.
+        replica: its name in metrics and reports; default: a random one.
+        control: the app that answers ``/admin/*``; default: a control plane inside this gateway.
+    """
+    name = replica or f"replica-{uuid.uuid4().hex[:8]}"
+    return Gateway(config, engine or build_engine(config), name, control)
+
+
+def build_engine(config: GatewayConfig) -> Engine:
+    """The engine that the configuration asks for, not yet started."""
+    if isinstance(config.engine, OpenAIEngineSettings):
+        from serving.engine.openai_http import OpenAIHttpEngine
+
+        return OpenAIHttpEngine(config.engine, config.model.public_name, config.adapters)
+    from serving.engine.vllm import VllmEngine
+
+    return VllmEngine(config.model, config.engine, config.adapters)
