@@ -62,8 +62,8 @@ class _AdminsOnly:
         except GatewayError as error:
             await _response(error)(scope, receive, send)
             return
-        state = dict(scope.get("state") or {}, caller=caller)
-        await self._app(scope | {"state": state}, receive, send)
+        state = {**(scope.get("state") or {}), "caller": caller}
+        await self._app({**scope, "state": state}, receive, send)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
@@ -84,12 +84,15 @@ def _translate(request: Request, error: Exception) -> Exception:
         if error.status_code == 404:
             return RouteNotFound(f"Unknown request URL: {request.method} {request.url.path}.")
         if error.status_code == 405:
-            return MethodNotAllowed(f"Not allowed: {request.method} {request.url.path}.")
+            allow = (error.headers or {}).get("Allow", "")
+            return MethodNotAllowed(f"Not allowed: {request.method} {request.url.path}.", allow=allow)
         return InvalidRequest(str(error.detail))
     return error
 
 
 def _response(error: Exception) -> JSONResponse:
     answer = answer_for(error)
-    headers = {"retry-after": str(answer.retry_after_s)} if answer.retry_after_s is not None else None
+    headers = {"retry-after": str(answer.retry_after_s)} if answer.retry_after_s is not None else {}
+    if isinstance(error, MethodNotAllowed):
+        headers["allow"] = error.allow
     return JSONResponse(error_body(error), status_code=answer.status, headers=headers)

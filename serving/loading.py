@@ -86,9 +86,12 @@ class AdapterLoader:
         self._files = ThreadPoolExecutor(_TURNS, thread_name_prefix="adapter-files")
         self._turns = asyncio.Semaphore(_TURNS)
         self._origin: dict[str, Tier] = {}
+        self._in_use: frozenset[str] = frozenset()
         self.failures = Failures()
         self.unproved: dict[str, str] = {}
         """Loaded versions that could not be probed, and why."""
+        # The engine reads an adapter's files again when it copies it into a slot: they stay while it is loaded.
+        cache.keep = lambda: self._in_use
 
     def origin(self, version: str) -> Tier:
         """Where the last load of ``version`` came from."""
@@ -106,10 +109,15 @@ class AdapterLoader:
         if version is None:
             raise VersionNotFound(f"There is no adapter version `{name}`.")
         self.failures.check(name)
+        self._in_use |= {name}
         try:
             async with self._turns, asyncio.timeout(self._timeout_s):
                 await self._load(version)
+        except asyncio.CancelledError:
+            self._in_use -= {name}
+            raise
         except Exception as error:
+            self._in_use -= {name}
             translated = _translate(name, error, self._timeout_s)
             self.failures.record(name, translated)
             if translated is error:
@@ -120,6 +128,7 @@ class AdapterLoader:
     async def unload(self, name: str) -> None:
         """Take ``name`` out of the engine. Raises EngineAdapterError, EngineUnavailable."""
         await self._engine.unload_adapter(name)
+        self._in_use -= {name}
 
     def close(self) -> None:
         """Release the threads, without waiting for a download in progress."""

@@ -10,6 +10,7 @@ from adapters.errors import AdapterError, AdapterRejected, AdapterServerError, L
 from adapters.types import Holding, HoldingStatus, ReplicaReport
 from serving.account import NOT_PROBED
 from serving.errors import NotReady
+from serving.waiting import happens_within
 
 LIVE_S = 5.0
 """A replica that reported within this many seconds is live."""
@@ -75,7 +76,7 @@ class ReplicaWatch:
                     if waiting
                     else f"no replica has reported for {self._timeout_s:g} s; nothing was changed"
                 )
-            if await self._stopped_within(_POLL_S):
+            if await happens_within(self._stopping, _POLL_S):
                 raise NotReady("the gateway is stopping; nothing was changed")
 
     async def until_revision(self, revision: int, timeout_s: float) -> tuple[str, ...]:
@@ -83,7 +84,7 @@ class ReplicaWatch:
         deadline = time.monotonic() + timeout_s
         while True:
             late = tuple(report.replica for report in await self._reports() if report.revision < revision)
-            if not late or time.monotonic() >= deadline or await self._stopped_within(_POLL_S):
+            if not late or time.monotonic() >= deadline or await happens_within(self._stopping, _POLL_S):
                 return late
 
     async def until_gone(self, version: str, timeout_s: float) -> tuple[str, ...]:
@@ -91,16 +92,8 @@ class ReplicaWatch:
         deadline = time.monotonic() + timeout_s
         while True:
             holders = tuple(report.replica for report in await self._reports() if _holding(report, version))
-            if not holders or time.monotonic() >= deadline or await self._stopped_within(_POLL_S):
+            if not holders or time.monotonic() >= deadline or await happens_within(self._stopping, _POLL_S):
                 return holders
-
-    async def _stopped_within(self, seconds: float) -> bool:
-        """Let ``seconds`` pass; True at once if this process stops."""
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
 
 
 def cause_of(holding: Holding, replica: str) -> AdapterError:

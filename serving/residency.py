@@ -20,6 +20,7 @@ from serving.desired import desired
 from serving.engine.protocol import Engine, EngineError, EngineInfo
 from serving.errors import ConfigInvalid, NotReady
 from serving.loading import AdapterLoader
+from serving.waiting import happens_within
 
 logger = logging.getLogger(__name__)
 
@@ -164,8 +165,7 @@ class ReplicaResidency:
 
     async def _follow(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._config.adapters.sync_interval_s)
+            await happens_within(self._wake, self._config.adapters.sync_interval_s)
             self._wake.clear()
             try:
                 await self._sync()
@@ -196,7 +196,7 @@ class ReplicaResidency:
         for version in snapshot.staged:
             # A rollout that asks again gets a new attempt, not the memory of the last one.
             self._loader.failures.forget(version)
-        self._owed = (self._owed | (set(now.wanted) - set(before.wanted)) | snapshot.staged) & set(now.wanted)
+        self._owed = {*self._owed, *snapshot.staged, *(set(now.wanted) - set(before.wanted))} & set(now.wanted)
         if self._pool is not None:
             self._set_pins(self._pool)
             for version in before.in_role - now.in_role:
@@ -215,7 +215,7 @@ class ReplicaResidency:
 
     def _set_pins(self, pool: AdapterPool) -> None:
         """Operators' pins, and what a rollout is waiting for, must not be evicted."""
-        pins = (self.snapshot.pins | self.snapshot.staged) & set(self._desired.wanted)
+        pins = {*self.snapshot.pins, *self.snapshot.staged} & set(self._desired.wanted)
         for version in pins - self._pinned:
             pool.pin(version)
         for version in self._pinned - pins:
@@ -285,8 +285,7 @@ class ReplicaResidency:
             except Exception:
                 logger.exception("reporting adapters failed; trying again")
             await asyncio.sleep(_REPORT_GAP_S)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), HEARTBEAT_S - _REPORT_GAP_S)
+            await happens_within(self._dirty, HEARTBEAT_S - _REPORT_GAP_S)
 
     async def _report(self) -> None:
         revision = self.snapshot.revision

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,16 +21,16 @@ from adapters.catalog import Catalog
 from adapters.errors import (
     AdapterError,
     AliasNotFound,
-    ArtifactCorrupt,
     CatalogUnavailable,
     RolloutConflict,
+    SourceUnavailable,
 )
-from adapters.sources import fetch_source
+from adapters.sources import fetch_source, public_source
 from adapters.store import ArtifactStore
-from adapters.types import AdapterEvent, AdapterVersion, Alias, CatalogSnapshot, ReplicaReport, version_name
+from adapters.types import AdapterEvent, AdapterVersion, Alias, CatalogSnapshot, ReplicaReport
 from adapters.validate import AdapterLimits, validate
 from serving.config import GatewayConfig
-from serving.errors import InvalidRequest
+from serving.errors import InvalidRequest, NotReady
 from serving.names import check_adapter_name, find_version
 from serving.replicas import LIVE_S, Readiness, ReplicaWatch
 
@@ -102,6 +102,7 @@ class Rollouts:
         self._store = store
         self._base_spec = base_spec
         self._limits = AdapterLimits(max_rank=config.adapters.max_rank, max_bytes=config.adapters.max_bytes)
+        self._closed = False
         self._locks: dict[str, asyncio.Lock] = {}
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="rollouts")
         self._watch = ReplicaWatch(self._live, timeout_s=config.adapters.load_timeout_s + CONFIRM_S)
@@ -110,7 +111,7 @@ class Rollouts:
         """Clean up after a predecessor that was killed in the middle of a rollout. Raises CatalogUnavailable."""
         for version in (await self._snapshot()).staged:
             logger.warning("%s was staged by a rollout that never ended; dropped", version)
-            await self._run(lambda version=version: self._catalog.unstage(version))
+            await self._run(partial(self._catalog.unstage, version))
 
     async def close(self) -> None:
         """Give up rollouts that wait for replicas, undoing their first half, and release the threads."""
@@ -118,6 +119,7 @@ class Rollouts:
         for lock in list(self._locks.values()):
             async with lock:
                 pass
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     # Reading
@@ -155,6 +157,8 @@ class Rollouts:
         check_adapter_name(name, self._config)
         async with self._turn(name):
             version, new = await self._run(lambda: self._take_in(name, source, actor, mend=actor != CONFIG_ACTOR))
+            if new:
+                await self._watch.until_revision(await self._run(self._catalog.revision), CONFIRM_S)
         rollout = await self.promote(name, version.name, actor=actor) if promote else None
         return AddResult(version, new, rollout)
 
@@ -317,20 +321,11 @@ class Rollouts:
         """Blocking: fetch, validate, store, register. With ``mend``, a stored copy that is damaged is replaced."""
         with tempfile.TemporaryDirectory(prefix="loraplex-add-", ignore_cleanup_errors=True) as scratch:
             folder = fetch_source(source, Path(scratch), max_bytes=self._config.adapters.max_bytes)
-            manifest = validate(folder, self._base_spec, self._limits)
-            version = AdapterVersion(
-                name=version_name(name, manifest.digest),
-                adapter=name,
-                digest=manifest.digest,
-                base_model=manifest.base_model,
-                rank=manifest.rank,
-                alpha=manifest.alpha,
-                target_modules=tuple(manifest.target_modules),
-                size_bytes=manifest.size_bytes,
-                source=source,
-                created_at=datetime.now(UTC),
-                metadata=manifest.metadata,
-            )
+            try:
+                manifest = validate(folder, self._base_spec, self._limits)
+            except OSError as error:
+                raise SourceUnavailable(f"{public_source(source)} cannot be read: {error}") from error
+            version = manifest.version(name, public_source(source))
             stored = self._store.exists(version.name)
             if stored and mend and self._stored_problem(version) is not None:
                 self._store.delete(version.name)
@@ -348,9 +343,7 @@ class Rollouts:
                 manifest = validate(folder, self._base_spec, self._limits)
             except (AdapterError, OSError) as error:
                 return str(error)
-        if manifest.digest != version.digest:
-            return str(ArtifactCorrupt(f"`{version.name}` is stored with digest {manifest.digest}"))
-        return None
+        return None if manifest.digest == version.digest else f"the files have digest {manifest.digest}"
 
     async def _alias(self, name: str) -> Alias:
         alias = (await self._snapshot()).aliases.get(name)
@@ -370,4 +363,6 @@ class Rollouts:
             yield
 
     async def _run(self, call: Callable[[], T]) -> T:
+        if self._closed:
+            raise NotReady("the control plane is stopping")
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)

@@ -1,5 +1,6 @@
 """``loraplex adapters``: the adapter lifecycle over the admin API."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -218,15 +219,20 @@ def _verify_folder(folder: Path, base: Path, max_rank: int) -> dict[str, Any]:
     """What the gateway would say of ``folder``. Raises Failed."""
     from adapters.base_model import BaseModelSpec
     from adapters.errors import AdapterError
+    from adapters.sources import fetch_source
     from adapters.validate import AdapterLimits, validate
 
     if not folder.is_dir():
         raise Failed(client.REFUSED, "source_unavailable", f"There is no folder {folder}.")
-    try:
-        spec = BaseModelSpec.from_checkpoint(base, base.name)
-        manifest = validate(folder, spec, AdapterLimits(max_rank=max_rank, max_bytes=_NO_LIMIT))
-    except AdapterError as error:
-        raise Failed(client.REFUSED, error.code, str(error)) from error
+    with tempfile.TemporaryDirectory(prefix="loraplex-verify-") as scratch:
+        try:
+            spec = BaseModelSpec.from_checkpoint(base, base.name)
+            copy = fetch_source(str(folder.resolve()), Path(scratch) / "adapter", max_bytes=_NO_LIMIT)
+            manifest = validate(copy, spec, AdapterLimits(max_rank=max_rank, max_bytes=_NO_LIMIT))
+        except AdapterError as error:
+            raise Failed(client.REFUSED, error.code, str(error)) from error
+        except OSError as error:
+            raise Failed(client.REFUSED, "source_unavailable", f"{folder} cannot be read: {error}") from error
     return {
         "object": "adapter.verification",
         "version": str(folder),

@@ -63,7 +63,7 @@ async def test_a_difference_within_the_noise_is_no_effect(tmp_path: Path) -> Non
 
 async def test_a_small_difference_beyond_the_noise_is_an_effect(tmp_path: Path) -> None:
     def scores(adapter: str | None, number: int) -> list[float | None]:
-        return [None, -1.0 + 0.001 * (number % 2) + (0.05 if adapter else 0.0), -2.0, -9.0]
+        return [None, -1.0 + 0.001 * (number // 2 % 2) + (0.05 if adapter else 0.0), -2.0, -9.0]
 
     engine = await started(ScoringEngine(scores), tmp_path, "a@1")
     result = await EffectProbe(engine).check("a@1")
