@@ -13,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
 
 from adapters.errors import AdapterError, LoadFailed, PoolSaturated
+from adapters.pool_observer import PoolObserver, UnloadReason
 from adapters.types import HoldingStatus, PoolHolding
 
 __all__ = ["AdapterPool", "PoolHolding", "PoolObserver", "UnloadReason"]
@@ -23,23 +23,6 @@ __all__ = ["AdapterPool", "PoolHolding", "PoolObserver", "UnloadReason"]
 logger = logging.getLogger(__name__)
 
 LoadVersion = Callable[[str], Awaitable[None]]
-UnloadReason = Literal["evicted", "retired"]
-
-
-class PoolObserver(Protocol):
-    """Hears what the pool does. Must not raise and must not block."""
-
-    def loaded(self, version: str, seconds: float) -> None:
-        """A version became ready, ``seconds`` after its load began."""
-        ...
-
-    def load_failed(self, version: str, error: BaseException) -> None:
-        """A load failed and left nothing behind."""
-        ...
-
-    def unloaded(self, version: str, reason: UnloadReason) -> None:
-        """A version left the engine."""
-        ...
 
 
 @dataclass(slots=True)
