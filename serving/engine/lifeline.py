@@ -21,6 +21,8 @@ from serving.engine import startup_relay
 VARIABLE = "LORAPLEX_LIFELINE"
 """Environment variable that names the gateway's process to vLLM's processes."""
 
+_PARENT = "LORAPLEX_LIFELINE_PARENT"
+"""Environment variable that tells a process which of vLLM's processes started it."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -67,12 +69,11 @@ def install() -> None:
     startup_relay.attach()
     _leave_process_group()
     parent = os.getppid()
-    watched = [gateway.pid]
-    if parent != gateway.pid and _is_engine_process(parent, text):
-        watched.append(parent)
+    watched = {gateway.pid, *_engine_parent(parent)}
     if parent in watched:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     descriptors = [_open(pid) for pid in watched]
+    os.environ[_PARENT] = str(os.getpid())
     if not _is_running(gateway) or os.getppid() != parent:
         _end()
     threading.Thread(target=_watch, args=(descriptors,), name="loraplex-lifeline", daemon=True).start()
@@ -86,12 +87,9 @@ def _leave_process_group() -> None:
         return  # It leads a session of its own, which a terminal does not reach.
 
 
-def _is_engine_process(pid: int, text: str) -> bool:
-    """Whether ``pid`` was itself started under this gateway, and is no process manager that outlives it."""
-    try:
-        return f"{VARIABLE}={text}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
+def _engine_parent(parent: int) -> set[int]:
+    """``parent``, if it is one of vLLM's processes under this gateway and no process manager that outlives them."""
+    return {parent} if os.environ.get(_PARENT) == str(parent) else set()
 
 
 def _is_running(name: ProcessName) -> bool:

@@ -7,6 +7,7 @@ HTTP lies between the gateway and vLLM: its serving classes are called as the ob
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,7 +62,7 @@ class VllmEngine:
             settings = self._adapter_settings
             self._adapters = VllmAdapters(vllm, settings.cpu_slots)
             capacity = AdapterCapacity(settings.slots, settings.cpu_slots, settings.max_rank)
-        progress("warming up")
+        progress("warming up (the first start on a machine compiles the samplers)")
         try:
             await self._warm_up()
         except BaseException:
@@ -86,6 +87,8 @@ class VllmEngine:
 
     async def complete(self, request: EngineRequest) -> JsonObject:
         """The whole answer."""
+        if request.endpoint is Endpoint.RESPONSES and request.body.get("tools"):
+            return await self._streamed_response(request)
         vllm = self._alive()
         answer_id = self._answer_id(request)
         with _Use(self._adapters, request.adapter):
@@ -103,23 +106,23 @@ class VllmEngine:
                     await vllm.abort(answer_id)
                     raise asyncio.CancelledError
                 raise self._translated(from_error_info(answer.error), request)
-            return normal_answer(request, answer.model_dump(mode="json", by_alias=True))
+            return normal_answer(request, answer.model_dump(mode="json", by_alias=True)) | self._named(request)
 
     async def stream(self, request: EngineRequest) -> AsyncGenerator[JsonObject, None]:
         """The answer as vLLM gives it, an object for each event."""
         vllm = self._alive()
         answer_id = self._answer_id(request)
-        finished = False
+        finished, named = False, self._named(request)
         with _Use(self._adapters, request.adapter):
             try:
                 pieces = await self._create(vllm, request, answer_id, stream=True)
                 if isinstance(pieces, vllm.error_type):
-                    finished = True
                     raise from_error_info(pieces.error)
                 if request.endpoint is Endpoint.RESPONSES:
                     events = ResponseEvents(request)
                     async for event in pieces:
-                        yield events.normal(event.model_dump(mode="json", by_alias=True))
+                        for normal in events.normal(event.model_dump(mode="json", by_alias=True)):
+                            yield normal
                 else:
                     async for line in pieces:
                         if line == "data: [DONE]\n\n":
@@ -127,14 +130,22 @@ class VllmEngine:
                         piece = orjson.loads(line[6:])
                         if "error" in piece:
                             raise from_error_body(piece)
-                        yield normal_piece(piece)
+                        yield normal_piece(piece) | named
                 finished = True
             except Exception as error:
-                finished = True
                 raise self._translated(error, request) from error
             finally:
                 if not finished:
                     await vllm.abort(answer_id)
+
+    async def _streamed_response(self, request: EngineRequest) -> JsonObject:
+        """A response put together from its events: vLLM's own misses calls that were cut short."""
+        last: JsonObject = {}
+        async with aclosing(self.stream(request)) as events:
+            async for event in events:
+                last = event
+        response: JsonObject = last["response"]
+        return response
 
     async def load_adapter(self, name: str, path: Path) -> None:
         """Load under an id and an internal name that were never used before."""
@@ -182,6 +193,9 @@ class VllmEngine:
         if self._vllm is None or not self._vllm.alive:
             return EngineUnavailable("The engine has stopped.")
         return name_param(from_exception(error), request)
+
+    def _named(self, request: EngineRequest) -> JsonObject:
+        return {"model": request.adapter or self._model.public_name}
 
     def _answer_id(self, request: EngineRequest) -> str:
         # A caller may send the same request id twice; an answer's id is its own.

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,8 @@ class VllmAdapters:
 
 
 def _cause(error: Exception) -> str:
-    """The last line of what vLLM's worker said, without the advice around it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    """What vLLM's worker said, without what the processes between put around it."""
+    text = str(error)
+    found = re.search(r"failed with error '(.*)', please check", text, re.DOTALL)
+    lines = [line.strip() for line in (found.group(1) if found else text).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,5 +1,6 @@
 """vLLM's answers made to fit OpenAI's schema: what is missing is added, vLLM's empty extras are dropped."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from serving.engine.protocol import Endpoint, EngineRequest, JsonObject
@@ -35,31 +36,65 @@ def normal_piece(piece: JsonObject) -> JsonObject:
 
 
 class ResponseEvents:
-    """The events of one response, which vLLM numbers and names but does not quite fit together."""
+    """The events of one response, which vLLM does not quite fit together.
+
+    vLLM reads the whole text again for the last event, and so can name other items there than those it streamed; it
+    leaves out the end of arguments that were cut short; and it calls a response completed that is not.
+    """
 
     def __init__(self, request: EngineRequest) -> None:
         self._request = request
-        self._items: dict[int, str] = {}
+        self._number = 0
         self._names: dict[int, str] = {}
+        self._argued: set[int] = set()
+        self._done: list[JsonObject] = []
+        self._held: JsonObject | None = None
 
-    def normal(self, event: JsonObject) -> JsonObject:
-        """One event. The last one, and the items in it, agree with those before."""
-        kind = event["type"]
+    def normal(self, event: JsonObject) -> Iterator[JsonObject]:
+        """The events to send for one of vLLM's."""
+        if "response" in event:
+            event["response"] = _response(self._request, event["response"])
+        if event["type"] == "response.completed":
+            self._finish(event)
+        if self._held is not None:
+            yield self._numbered(self._held)
+            self._held = None
         if "item" in event:
-            position = event["output_index"]
-            event["item"] = _output_item(event["item"])
-            self._items[position] = event["item"].get("id") or self._items.get(position, "")
-            self._names[position] = event["item"].get("name", "")
+            yield from self._item(event)
+            return
         if "part" in event:
             event["part"] = _content_part(event["part"])
-        if kind == "response.function_call_arguments.done":
-            event["name"] = event.get("name") or self._names.get(event["output_index"], "")
-        if "response" in event:
-            event["response"] = response = _response(self._request, event["response"])
-            if kind == "response.completed":
-                event["type"] = f"response.{response['status']}"
-            for position, item in enumerate(response["output"]):
-                item["id"] = self._items.get(position) or item["id"]
+        if event["type"] == "response.function_call_arguments.done":
+            self._argued.add(event["output_index"])
+            event["name"] = event.get("name") or self._names[event["output_index"]]
+        yield self._numbered(event)
+
+    def _item(self, event: JsonObject) -> Iterator[JsonObject]:
+        item = event["item"] = _output_item(event["item"])
+        position = event["output_index"]
+        if event["type"] != "response.output_item.done":
+            self._names[position] = item.get("name", "")
+            yield self._numbered(event)
+            return
+        if item["type"] == "function_call" and position not in self._argued:
+            kind = "response.function_call_arguments.done"
+            place = {"item_id": item["id"], "output_index": position}
+            yield self._numbered({"type": kind, **place, "name": item["name"], "arguments": item["arguments"]})
+        self._done.append(item)
+        self._held = event  # Whether the item is whole is known with the next event.
+
+    def _finish(self, event: JsonObject) -> None:
+        response = event["response"]
+        event["type"] = f"response.{response['status']}"
+        if not self._done:
+            return
+        if response["status"] == "incomplete":
+            self._done[-1]["status"] = "incomplete"
+        response["output"] = self._done
+
+    def _numbered(self, event: JsonObject) -> JsonObject:
+        event["sequence_number"] = self._number
+        self._number += 1
         return event
 
 
@@ -112,6 +147,7 @@ def _response(request: EngineRequest, response: JsonObject) -> JsonObject:
     status = response["status"]
     kept = {name: value for name, value in response.items() if value is not None or name in _NULLABLE_IN_RESPONSE}
     kept.setdefault("error", None)
+    kept["model"] = request.adapter or kept["model"]
     kept["text"] = body.get("text") or {"format": {"type": "text"}}
     # vLLM says "none" where no tool was given; the default of the API is "auto".
     kept["tool_choice"] = body.get("tool_choice") or "auto"

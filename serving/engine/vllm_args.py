@@ -8,6 +8,7 @@ import re
 from typing import Any, NoReturn
 
 from serving.config import AdapterSettings, ModelSettings, VllmEngineSettings
+from serving.engine.vllm_tools import bounded_tool_parser
 from serving.errors import ConfigInvalid
 
 _FRONTEND = frozenset(
@@ -74,6 +75,8 @@ def make_arguments(model: ModelSettings, settings: VllmEngineSettings, adapters:
     if not isinstance(namespace, argparse.Namespace):
         raise ConfigInvalid("`engine.args`: vLLM's parser gave no arguments")
     _check_tool_parser(namespace)
+    if namespace.tool_call_parser is not None:
+        namespace.tool_call_parser = bounded_tool_parser(namespace.tool_call_parser)
     return namespace
 
 
@@ -171,7 +174,8 @@ def _explain(message: str) -> str:
     found = re.match(r"argument (?:-\w+/)?--([\w-]+)(?:/\S+)?: (.*)", message, re.DOTALL)
     if found is None:
         return f"`engine.args`: {message}"
-    return f"`engine.args.{found.group(1).replace('-', '_')}`: {found.group(2).strip()}"
+    lines = [line.strip() for line in found.group(2).splitlines() if line.strip() and "errors.pydantic" not in line]
+    return f"`engine.args.{found.group(1).replace('-', '_')}`: {'; '.join(lines)}"
 
 
 def _first_problem(error: Exception) -> str:

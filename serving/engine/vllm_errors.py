@@ -17,6 +17,7 @@ _TOO_LONG = re.compile(
     r"maximum context length|max_model_len|maximum model length|longer than the maximum", re.IGNORECASE
 )
 _SUFFIX = re.compile(r" \(parameter=\w+(, value=.*)?\)$", re.DOTALL)
+_PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
 _CONSTRAINTS = ("structured_outputs", "response_format", "text", "tools")
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
@@ -61,7 +62,7 @@ def from_exception(error: Exception) -> EngineError:
 
 
 def _translate(message: str, status: int, param: str | None) -> EngineError:
-    message = _SUFFIX.sub("", message)
+    message = _PLACE.sub("", _SUFFIX.sub("", message))
     if status == 503:
         return EngineUnavailable(message)
     if status == 501:
