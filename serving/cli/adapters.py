@@ -12,7 +12,7 @@ from serving.cli.client import AdminClient, Failed, fail, path_part
 
 app = typer.Typer(
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     epilog=f"An administrator's API key comes from the environment variable {client.API_KEY_ENV}. "
     f"Exit codes: {client.REFUSED} refused, {client.UNREACHABLE} no gateway answers, "
     f"{client.SERVER_FAILED} the gateway could not do it now.",
@@ -27,9 +27,7 @@ NameOrVersion = Annotated[
 ]
 MaybeVersion = Annotated[
     str | None,
-    typer.Argument(
-        metavar="[VERSION]", help="Version, or its digest; not needed after name@digest.", show_default=False
-    ),
+    typer.Argument(metavar="VERSION", help="Version, or its digest; not needed after name@digest.", show_default=False),
 ]
 
 

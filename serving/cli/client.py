@@ -1,8 +1,11 @@
 """The admin API's client for the command line: one call, and errors in one sentence with what to do next."""
 
+import json
 import os
 from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, NoReturn
+from urllib.parse import quote, urlencode, urlsplit
 
 import typer
 
@@ -16,6 +19,7 @@ UNREACHABLE = 3
 SERVER_FAILED = 4
 """Exit code: the gateway could not do it now."""
 
+_CONNECT_TIMEOUT_S = 5.0
 _TIMEOUT_S = 900.0
 """An add may fetch gigabytes and a promote waits for every replica, in seconds."""
 
@@ -57,7 +61,10 @@ class Failed(Exception):
 
 
 class AdminClient:
-    """Calls the admin API of the gateway at ``url``. The key comes from the environment alone."""
+    """Calls the admin API of the gateway at ``url``. The key comes from the environment alone.
+
+    The standard library's client: httpx takes longer to import than a whole command to run.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/").removesuffix("/v1")
@@ -65,53 +72,63 @@ class AdminClient:
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         """The answer to a GET under ``/admin/v1``. Raises Failed."""
-        return self._call("GET", path, query=query)
+        return self._call("GET", path + (f"?{urlencode(query)}" if query else ""))
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The answer to a POST under ``/admin/v1``. Raises Failed."""
-        return self._call("POST", path, body=body or {})
+        return self._call("POST", path, body or {})
 
     def delete(self, path: str) -> Any:
         """The answer to a DELETE under ``/admin/v1``. Raises Failed."""
         return self._call("DELETE", path)
 
-    def _call(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
-    ) -> Any:
-        # Imported late: it takes longer than the rest of a command that fails its usage check.
-        import httpx
-
-        headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        headers = {"accept": "application/json"}
+        if self._key:
+            headers["authorization"] = f"Bearer {self._key}"
+        if body is not None:
+            headers["content-type"] = "application/json"
+        connection, prefix = self._connect()
         try:
-            answer = httpx.request(
-                method,
-                f"{self._url}/admin/v1{path}",
-                params=query,
-                json=body,
-                headers=headers,
-                timeout=httpx.Timeout(_TIMEOUT_S, connect=5.0),
-            )
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise Failed(UNREACHABLE, "bad_url", f"`{self._url}` is not the address of a gateway: {error}.") from error
-        except httpx.ConnectError as error:
+            sent = json.dumps(body).encode() if body is not None else None
+            connection.request(method, f"{prefix}/admin/v1{path}", sent, headers)
+            answer = connection.getresponse()
+            status, text = answer.status, answer.read().decode("utf-8", "replace")
+        except (OSError, HTTPException) as error:
+            raise Failed(UNREACHABLE, "unreachable", f"The gateway at {self._url} broke off: {error!r}.") from error
+        finally:
+            connection.close()
+        if not 200 <= status < 300:
+            raise self._failure(status, text)
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise self._failure(status, "") from None
+
+    def _connect(self) -> tuple[HTTPConnection, str]:
+        """A connection, and the path that the URL begins with."""
+        parts = urlsplit(self._url)
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = port = None
+        if parts.scheme not in ("http", "https") or not host:
+            raise Failed(UNREACHABLE, "bad_url", f"`{self._url}` is not an address such as {DEFAULT_URL}.")
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection = kind(host, port, timeout=_CONNECT_TIMEOUT_S)
+        try:
+            connection.connect()
+        except OSError as error:
             raise Failed(
                 UNREACHABLE,
                 "unreachable",
-                f"No gateway answers at {self._url}: start one with `loraplex serve --config FILE`, "
-                "or give its address with --url.",
+                f"No gateway answers at {self._url} ({error.strerror or error}): start one with "
+                "`loraplex serve --config FILE`, or give its address with --url.",
             ) from error
-        except httpx.HTTPError as error:
-            raise Failed(UNREACHABLE, "unreachable", f"The gateway at {self._url} broke off: {error}.") from error
-        if not answer.is_success:
-            raise self._failure(answer.status_code, answer.text)
-        try:
-            return answer.json()
-        except ValueError:
-            raise self._failure(answer.status_code, "") from None
+        connection.sock.settimeout(_TIMEOUT_S)
+        return connection, parts.path
 
     def _failure(self, status: int, text: str) -> Failed:
-        import json
-
         exit_code = SERVER_FAILED if status >= 500 else REFUSED
         try:
             error = json.loads(text)["error"]
@@ -124,16 +141,12 @@ class AdminClient:
 
 def path_part(name: str) -> str:
     """``name`` as one part of a URL's path."""
-    from urllib.parse import quote
-
     return quote(name, safe="@")
 
 
 def fail(error: Failed, *, as_json: bool) -> NoReturn:
     """Tell the user and end the command with the error's exit code."""
     if as_json:
-        import json
-
         typer.echo(json.dumps(error.body, indent=2))
     else:
         sentence = str(error) if str(error).endswith((".", "?", "!")) else f"{error}."

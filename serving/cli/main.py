@@ -29,7 +29,8 @@ COMMANDS = {
 
 def build_app(wanted: str | None = None) -> typer.Typer:
     """The whole command line; with ``wanted``, the other commands are only listed and their modules not imported."""
-    app = typer.Typer(name="loraplex", no_args_is_help=True, help=_ABOUT, rich_markup_mode="rich")
+    # Plain help: rich takes longer to import than everything else here.
+    app = typer.Typer(name="loraplex", no_args_is_help=True, help=_ABOUT, rich_markup_mode=None)
     app.callback()(_options)
     for name, command in COMMANDS.items():
         if wanted not in (None, name):

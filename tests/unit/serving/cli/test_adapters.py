@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 from typer.testing import CliRunner
 
 from serving.cli.main import build_app
 from tests.adapter_factory import make_adapter, make_base
 from tests.lifecycle import World, world
-from tests.live import served_control
+from tests.live import served, served_control
 
 KEY = "an-administrators-key"
 
@@ -137,7 +139,29 @@ def test_where_nothing_listens_it_says_how_to_start_a_gateway() -> None:
 
 
 def test_an_address_that_is_none_is_told_so() -> None:
-    assert "is not the address of a gateway" in run("ls", "--url", "gateway:8000", exit_code=3)
+    for url in ("gateway:8000", "ftp://gateway", "http://", "http://gateway:none"):
+        assert "is not an address such as http://127.0.0.1:8000" in run("ls", "--url", url, exit_code=3)
+
+
+async def test_another_kind_of_server_is_told_apart(tmp_path: Path) -> None:
+    async def other(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("hello")(scope, receive, send)
+
+    async with served(other) as url:
+        output = await asyncio.to_thread(run, "ls", "--url", url, exit_code=1)
+    assert "Is this a Loraplex gateway?" in output
+
+
+async def test_a_connection_that_breaks_off_is_told_so() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        output = await asyncio.to_thread(run, "ls", "--url", f"http://127.0.0.1:{port}", exit_code=3)
+    assert "broke off" in output
 
 
 def test_a_promote_without_a_version_asks_for_one() -> None:
