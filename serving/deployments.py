@@ -8,6 +8,7 @@ from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
 from serving.process.orders import Orders
+from serving.process.reports import Reporter
 from serving.relay import PlainRequest, PlainResponse, Relay, answer
 
 APPLICATION = "loraplex"
@@ -17,17 +18,26 @@ _CONTROL_TIMEOUT_MARGIN_S = 30.0
 class Control:
     """The admin API, in a process of its own so that it cannot disturb generation."""
 
-    def __init__(self, orders: dict[str, Any]) -> None:
-        from serving.control import build_control
+    async def __init__(self, orders: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
+        from serving.control_plane import start_control_plane
         from serving.process.replica import prepare_process
 
         plain = Orders.from_plain(orders)
         prepare_process(plain)
-        self._control = build_control(plain.config)
+        reporter = Reporter(plain.reports, "control")
+        try:
+            self._plane = await start_control_plane(plain.config, reporter.progress)
+        except Exception as error:
+            reporter.failed(f"{error}" or type(error).__name__)
+            raise
 
     async def handle(self, request: PlainRequest) -> PlainResponse:
         """Answer one HTTP request."""
-        return await answer(self._control, request)
+        return await answer(self._plane.app, request)
+
+    async def __del__(self) -> None:
+        """Ray awaits it after the last request."""
+        await self._plane.stop()
 
 
 class Replica:
@@ -74,6 +84,9 @@ def build_application(orders: Orders) -> serve.Application:
         max_ongoing_requests=64,
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=2,
+        graceful_shutdown_timeout_s=5,
+        graceful_shutdown_wait_loop_s=0.1,
+        max_constructor_retry_count=1,
         logging_config=logging_config,
     )
     replica = serve.deployment(

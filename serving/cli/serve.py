@@ -1,5 +1,6 @@
 """``loraplex serve``."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -47,4 +48,6 @@ def serve(
 
 
 def _say(line: str) -> None:
-    typer.echo(line)
+    # A terminal that is gone must not take the gateway with it.
+    with contextlib.suppress(OSError):
+        typer.echo(line)

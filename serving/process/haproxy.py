@@ -12,6 +12,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,42 +37,96 @@ def rewrite(text: str, frontend: Frontend, errors: Path) -> str:
 
     - The public frontend listens on ``frontend``; HAProxy's own metrics and statistics on loopback only.
     - Ray normalises 502, 503 and 504 to a plain-text 500; they become a 503 that OpenAI clients retry.
-    - Ray's fallback proxy is taken out: it would hold requests while no replica is there instead of answering 503.
+    - Ray's fallback proxy is taken out: it would hold requests while no replica is there. In its place comes a server
+      inside HAProxy that answers 503. Without one, a request whose replica died on a connection that had served
+      others would be closed without any answer.
     - A request that a dying replica never answered goes to another one, but only where repeating it is harmless.
     """
-    lines: list[str] = []
-    section = ""
-    for line in text.splitlines():
-        words = line.split()
-        if line and not line[0].isspace() and words:
-            section = " ".join(words[:2])
-        lines.extend(_rewrite_line(line, words, section, frontend, errors))
+    sections = [section for section in _sections(text) if section.title != _OWN_SECTION]
+    replicas = {section.title.removeprefix("backend "): _replicas(section) for section in sections}
+    lines = [line for section in sections for line in _rewrite_section(section, frontend, errors, replicas)]
+    lines += [_OWN_SECTION, f"    bind unix@{errors / _SOCKET} mode 600", "    http-request deny deny_status 503"]
     return "\n".join(lines) + "\n"
 
 
-def _rewrite_line(line: str, words: list[str], section: str, frontend: Frontend, errors: Path) -> list[str]:
-    indent = line[: len(line) - len(line.lstrip())]
-    match words:
+_OWN_SECTION = "frontend loraplex_unavailable"
+_OWN_SERVER = "loraplex_unavailable"
+_SOCKET = "u.sock"
+
+_FRONTEND_RULES = (
+    # A generation that got no answer is repeated elsewhere; an admin request may have taken effect.
+    "http-request disable-l7-retry unless { path_beg /v1/ }",
+    # Ray's server echoes the caller's request id whatever it is, in a second header beside the gateway's.
+    "http-request del-header x-request-id unless { req.hdr(x-request-id) -m reg ^[A-Za-z0-9._:-]{1,128}$ }",
+    "http-response set-header x-request-id %[res.fhdr(x-request-id,1)] if { res.fhdr_cnt(x-request-id) gt 1 }",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    title: str
+    """Its first two words, such as ``backend http-loraplex``."""
+    lines: tuple[str, ...]
+
+
+def _sections(text: str) -> list[_Section]:
+    found: list[_Section] = []
+    for line in text.splitlines():
+        if (line and not line[0].isspace()) or not found:
+            found.append(_Section(" ".join(line.split()[:2]), (line,)))
+        else:
+            found[-1] = _Section(found[-1].title, (*found[-1].lines, line))
+    return found
+
+
+def _replicas(section: _Section) -> list[str]:
+    """Names of the servers in a backend, ours and Ray's fallback aside."""
+    words = (line.split() for line in section.lines[1:])
+    return [line[1] for line in words if line[:1] == ["server"] and "backup" not in line]
+
+
+def _rewrite_section(
+    section: _Section, frontend: Frontend, errors: Path, replicas: dict[str, list[str]]
+) -> Iterator[str]:
+    for line in section.lines:
+        indent = line[: len(line) - len(line.lstrip())]
+        for rewritten in _rewrite_line(line.strip(), section.title, frontend, errors, replicas):
+            yield f"{indent}{rewritten}"
+    if section.title.startswith("backend http-"):
+        yield f"    server {_OWN_SERVER} unix@{errors / _SOCKET} backup no-check"
+
+
+def _rewrite_line(
+    line: str, title: str, frontend: Frontend, errors: Path, replicas: dict[str, list[str]]
+) -> Iterable[str]:
+    match line.split():
         case ["bind", address, *rest]:
-            return [f"{indent}{' '.join(['bind', _address(address, section, frontend), *rest])}"]
+            return [" ".join(["bind", _address(address, title, frontend), *rest])]
         case ["errorfile", "502", _]:
-            return [f"{indent}errorfile {code} {errors / name}" for code, name in _ERROR_FILES]
+            return [f"errorfile {code} {errors / name}" for code, name in _ERROR_FILES]
         case ["errorfile", *_]:
             return []
-        case ["server", *_, "backup"] | ["http-request", "disable-l7-retry", *_]:
+        case ["server", *_, "backup"] | ["server", *_, "backup", "no-check"]:
             return []
-        case ["http-request", "return", "status", "404", *_] if section == "backend default_backend":
-            return [f"{indent}http-request deny deny_status 503"]
+        case ["http-request", "return", "status", "404", *_] if title == "backend default_backend":
+            return ["http-request deny deny_status 503"]
         case ["acl", "healthcheck", "path", "-i", _]:
-            return [f"{indent}http-request disable-l7-retry unless {{ path_beg /v1/ }}", line]
+            return [*_FRONTEND_RULES, line]
+        case ["http-request" | "http-response", *_] if line in _FRONTEND_RULES:
+            return []
+        case ["acl", name, test, "ge", "1"] if test.startswith("nbsrv("):
+            # nbsrv() would count our own server, which is always up.
+            backend = test.removeprefix("nbsrv(").removesuffix(")")
+            servers = replicas.get(backend, [])
+            return [f"acl {name} srv_is_up({backend}/{server})" for server in servers] or [f"acl {name} always_false"]
     return [line]
 
 
-def _address(address: str, section: str, frontend: Frontend) -> str:
-    if section == "frontend http_frontend":
+def _address(address: str, title: str, frontend: Frontend) -> str:
+    if title == "frontend http_frontend":
         host = f"[{frontend.host}]" if ":" in frontend.host else frontend.host
         return f"{host}:{frontend.port}"
-    if section in ("frontend prometheus", "listen stats"):
+    if title in ("frontend prometheus", "listen stats"):
         return f"127.0.0.1:{address.rsplit(':', 1)[1]}"
     return address
 

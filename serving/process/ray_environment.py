@@ -2,6 +2,7 @@
 
 import math
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,6 +51,9 @@ def ray_environment(config: GatewayConfig, scratch: Path, launcher: Path, ports:
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
         "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
         "RAY_SERVE_LOG_TO_STDERR": "0",
+        # Ray's own ports take orders only from this instance's processes.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         # Ray would kill the largest process when the machine runs short of memory, whoever used it up.
