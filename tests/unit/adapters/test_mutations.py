@@ -14,7 +14,8 @@ from adapters.errors import AdapterRejected
 from adapters.sources import fetch_source
 from adapters.validate import AdapterLimits, validate
 from tests.adapter_factory import BASE_NAME, make_adapter, make_base
-from tests.adapter_mutations import MUTATIONS, WEIGHTS, Mutation
+from tests.adapter_mutations import MUTATIONS, Mutation
+from tests.adapter_spoiling import WEIGHTS
 
 LIMITS = AdapterLimits(max_rank=16, max_bytes=1 << 32)
 
