@@ -132,7 +132,7 @@ class RunningGateway:
 
     def sdk(self, key: str = "none") -> openai.AsyncOpenAI:
         """The official client, without its retries."""
-        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, http_client=_transport())
+        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
 
     def sync_sdk(self, key: str = "none") -> openai.OpenAI:
         """The official synchronous client. Call it in a thread: the server runs in the test's own loop."""
@@ -157,10 +157,6 @@ class RunningGateway:
         async with asyncio.timeout(5):
             while self.generator.in_flight:
                 await asyncio.get_running_loop().run_in_executor(None, int)
-
-
-def _transport() -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=10)
 
 
 def parse_samples(text: str) -> Iterator[tuple[str, float]]:
