@@ -128,7 +128,7 @@ class Fleet:
     def __init__(self, *, logs: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="loraplex-benchmark-"))
         self._logs = logs or self.folder
-        self._servers: list[Server] = []
+        self.servers: list[Server] = []
         self.left_behind: list[str] = []
         """Processes that outlived the server that had started them."""
 
@@ -141,7 +141,7 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for server in reversed(self._servers):
+        for server in reversed(self.servers):
             self.stop(server)
         # Descendants that no server's tree accounts for were handed to this process when their parent ended.
         rest = [process for process in psutil.Process().children(recursive=True) if _lives(process)]
@@ -173,13 +173,13 @@ class Fleet:
                 start_new_session=True,
             )
         server = Server(name, process, Address("127.0.0.1", port), log)
-        self._servers.append(server)
+        self.servers.append(server)
         return server
 
     def stop(self, server: Server) -> None:
         """End one server now, and note what it left behind."""
-        if server in self._servers:
-            self._servers.remove(server)
+        if server in self.servers:
+            self.servers.remove(server)
             say(f"stopping {server.name}")
             self.left_behind += [f"{server.name}: {process}" for process in server.stop()]
             _reap()

@@ -10,6 +10,9 @@ import yaml
 from benchmarks.fleet import REPOSITORY, Fleet, Server, ServerFailed
 
 READY = "/readyz"
+ARGUMENTS: dict[str, Any] = {"max_model_len": 2048, "enforce_eager": True}
+"""Engine arguments of every measurement with real vLLM."""
+ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}
 
 
 def demo_checkpoint() -> Path:

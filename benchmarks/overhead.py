@@ -16,22 +16,26 @@ import uvloop
 
 from benchmarks import overhead_engine, overhead_gateway
 from benchmarks.fleet import ServerFailed, say
-from benchmarks.report import add_common_options, finish
+from benchmarks.report import add_common_options, finish, parse, part_options
+
+SERVERS = ("litellm", "ray-llm", "loraplex")
 
 
 def main() -> int:
     """Run one part and print its report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("gateway", "engine"), required=True)
-    add_common_options(parser, rounds=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="gateway: length of one turn (default %(default)s)")
-    parser.add_argument("--without", nargs="*", default=[], help="servers to leave out: litellm, ray-llm, loraplex")
-    parser.add_argument("--model", type=Path, help="engine: the base checkpoint's folder (default: the demo's)")
-    parser.add_argument("--local", action="store_true", help="engine: `loraplex serve --local`, without Ray")
-    parser.add_argument("--tokens", type=int, default=32, help="engine: output tokens per answer")
-    parser.add_argument("--requests", type=int, default=48, help="engine: requests per turn at c=16; fewer below")
+    add_common_options(parser)
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default %(default)s)")
     parser.add_argument("--concurrency", type=int, nargs="+", help="default: 1 16 (gateway), 1 8 16 (engine)")
-    options = parser.parse_args()
+    parser.add_argument("--without", nargs="*", default=[], choices=SERVERS, help="servers to leave out")
+    part_options(parser, "gateway")("--seconds", type=float, default=2.0, help="length of one turn")
+    engine = part_options(parser, "engine")
+    engine("--model", type=Path, help="the base checkpoint's folder; default: the demo's")
+    engine("--local", action="store_true", default=False, help="`loraplex serve --local`, without Ray")
+    engine("--tokens", type=int, default=32, help="output tokens per answer")
+    engine("--requests", type=int, default=48, help="requests per turn at c=16; fewer below")
+    options = parse(parser)
     if options.quick:
         options.rounds, options.seconds, options.requests = 2, 0.5, 16
     part = overhead_gateway if options.part == "gateway" else overhead_engine

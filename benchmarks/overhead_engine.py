@@ -13,8 +13,6 @@ from benchmarks.rounds import CallsFor, Contender, Series, added_ttft_ms, failur
 
 NAME = "SmolLM2-135M-Instruct"
 BARE, AGAIN, LORAPLEX, RAY_LLM = "bare-vllm", "bare-vllm-again", "loraplex", "ray-llm"
-ARGUMENTS: dict[str, Any] = {"max_model_len": 2048, "enforce_eager": True}
-ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}
 LORA: dict[str, Any] = {"enable_lora": True, "max_loras": 4, "max_cpu_loras": 8, "max_lora_rank": 16}
 START_TIMEOUT_S = 400.0
 
@@ -66,19 +64,19 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Tar
 
 async def _start(fleet: Fleet, options: argparse.Namespace) -> list[tuple[Server, float]]:
     model: Path = (options.model or gateway.demo_checkpoint()).resolve()
-    arguments = {**ARGUMENTS, **LORA}
+    arguments = {**gateway.ARGUMENTS, **LORA}
     started: list[tuple[Server, float]] = []
 
     async def ready(server: Server, path: str) -> None:
         started.append((server, await server.wait_ready(path, START_TIMEOUT_S)))
 
-    await ready(peers.bare_vllm(fleet, free_port(), model, NAME, arguments, ENVIRONMENT), "/v1/models")
+    await ready(peers.bare_vllm(fleet, free_port(), model, NAME, arguments, gateway.ENVIRONMENT), "/v1/models")
     if LORAPLEX not in options.without:
-        settings = gateway.vllm_settings(fleet.folder, free_port(), model, NAME, ARGUMENTS, ENVIRONMENT)
+        settings = gateway.vllm_settings(fleet.folder, free_port(), model, NAME, gateway.ARGUMENTS, gateway.ENVIRONMENT)
         settings["adapters"] |= {"slots": 4, "cpu_slots": 8, "max_rank": 16}
         await ready(gateway.loraplex(fleet, settings, local=options.local), gateway.READY)
     if RAY_LLM not in options.without:
-        await ready(peers.ray_llm(fleet, free_port(), model, NAME, arguments, ENVIRONMENT), "/v1/models")
+        await ready(peers.ray_llm(fleet, free_port(), model, NAME, arguments, gateway.ENVIRONMENT), "/v1/models")
     return started
 
 

@@ -24,10 +24,10 @@ _LITELLM_ENV = {
 }
 
 
-def mock(fleet: Fleet, port: int, model: str) -> Server:
+def mock(fleet: Fleet, port: int, model: str, *, name: str = "mock") -> Server:
     """The zero-latency server."""
     command = [sys.executable, "-m", "benchmarks.mock_server", "--port", str(port), "--model", model]
-    return fleet.start("mock", command, port)
+    return fleet.start(name, command, port)
 
 
 def install_litellm() -> Path:

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,35 @@ class Target:
         }
 
 
-def add_common_options(parser: argparse.ArgumentParser, *, rounds: int) -> None:
+def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Options that every program takes."""
-    parser.add_argument("--rounds", type=int, default=rounds, help="interleaved rounds (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a short run, to see that it works; noisy numbers")
     parser.add_argument("--out", type=Path, help="also write the report to this file")
     parser.add_argument("--logs", type=Path, help="keep the servers' logs in this folder")
+
+
+def part_options(parser: argparse.ArgumentParser, part: str) -> Callable[..., None]:
+    """``add_argument`` for an option that only ``part`` has; giving it with another part is an error."""
+    group = parser.add_argument_group(f"{part} only")
+
+    def add(name: str, *, default: Any = None, **settings: Any) -> None:
+        action = group.add_argument(name, default=argparse.SUPPRESS, **settings)
+        shown = f" (default {default})" if default is not None else ""
+        action.help = f"{action.help}{shown}"
+        parser.set_defaults(_parts={**(parser.get_default("_parts") or {}), action.dest: (part, default)})
+
+    return add
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line; exits where an option does not belong to the part that was asked for."""
+    options = parser.parse_args()
+    parts: dict[str, tuple[str, Any]] = vars(options).pop("_parts", {})
+    for name, (part, default) in parts.items():
+        if name in vars(options) and options.part not in (*part.split(" and "), "all"):
+            parser.error(f"--{name} belongs to --part {part}")
+        vars(options).setdefault(name, default)
+    return options
 
 
 def machine() -> dict[str, Any]:
