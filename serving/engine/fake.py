@@ -52,6 +52,7 @@ class FakeEngine:
         self._failures: list[tuple[EngineError, int]] = []
         self._started = False
         self._dead = asyncio.Event()
+        self._died = asyncio.Event()
         self._changed = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
@@ -72,6 +73,7 @@ class FakeEngine:
         progress("starting the fake engine")
         self._started = True
         self._dead.clear()
+        self._died.clear()
         return EngineInfo(self._model, self._max_model_len, self._capacity, version="fake")
 
     async def stop(self) -> None:
@@ -131,6 +133,10 @@ class FakeEngine:
         in_slots = set(self._recent[-slots:])
         return [ResidentAdapter(name, Tier.SLOT if name in in_slots else Tier.CPU) for name in self._loaded]
 
+    async def dead(self) -> None:
+        """Return after ``die``."""
+        await self._died.wait()
+
     async def check_health(self) -> None:
         """Raises EngineUnavailable before ``start``, after ``stop`` and after ``die``."""
         self._check_alive()
@@ -160,6 +166,7 @@ class FakeEngine:
     def die(self) -> None:
         """End as a killed engine does: what runs fails, and so does everything after."""
         self._dead.set()
+        self._died.set()
         self._notify()
 
     async def until(self, condition: Callable[["FakeEngine"], bool], timeout_s: float = 10.0) -> None:

@@ -111,7 +111,7 @@ class Engine(Protocol):
 
     - ``complete`` and ``stream`` give OpenAI-shaped objects with true ``usage``; ``stream`` yields one object
       per server-sent event, without the closing ``[DONE]``, and always ends with usage (chat and completions:
-      a chunk whose ``choices`` is empty; responses: the ``response.completed`` event).
+      a chunk whose ``choices`` is empty; responses: the ``response.completed`` or ``response.incomplete`` event).
     - Cancelling ``complete``, or closing ``stream``, aborts the generation inside the engine.
     - A request never falls back silently to the base model: an ``adapter`` that is not loaded raises
       :class:`EngineAdapterError`.
@@ -136,7 +136,7 @@ class Engine(Protocol):
         ...
 
     async def load_adapter(self, name: str, path: Path) -> None:
-        """Load the adapter in ``path`` under ``name``, a name that was never used before.
+        """Load the adapter in ``path`` under ``name``, which never stood for another adapter.
 
         Raises EngineAdapterError.
         """
@@ -148,6 +148,10 @@ class Engine(Protocol):
 
     async def resident(self) -> Sequence[ResidentAdapter]:
         """The adapters that the engine itself says it holds."""
+        ...
+
+    async def dead(self) -> None:
+        """Return once the engine has died by itself; never for one that lives, was stopped, or is elsewhere."""
         ...
 
     async def check_health(self) -> None:

@@ -86,9 +86,9 @@ class ResponseEvents:
     def _finish(self, event: JsonObject) -> None:
         response = event["response"]
         event["type"] = f"response.{response['status']}"
-        if not self._done:
+        if not self._done and not self._request.body.get("tools"):
             return
-        if response["status"] == "incomplete":
+        if response["status"] == "incomplete" and self._done:
             self._done[-1]["status"] = "incomplete"
         response["output"] = self._done
 

@@ -6,20 +6,13 @@ from typing import Any
 from serving.engine.protocol import (
     Endpoint,
     EngineError,
-    EngineFailed,
     EngineRejected,
     EngineRequest,
     EngineUnavailable,
 )
-from serving.engine.refusals import context_length_exceeded
+from serving.engine.translation import translate
 
-_TOO_LONG = re.compile(
-    r"maximum context length|max_model_len|maximum model length|longer than the maximum", re.IGNORECASE
-)
-_SUFFIX = re.compile(r" \(parameter=\w+(, value=.*)?\)$", re.DOTALL)
-_PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
 _CONSTRAINTS = ("structured_outputs", "response_format", "text", "tools")
-_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
 _CONSTRAINT = re.compile(r"grammar|json schema|structured_outputs|\bregex\b", re.IGNORECASE)
@@ -38,14 +31,15 @@ def name_param(error: EngineError, request: EngineRequest) -> EngineError:
 
 def from_error_info(info: Any) -> EngineError:
     """The error that one of vLLM's error objects (``message``, ``type``, ``param``, ``code``) stands for."""
-    return _translate(str(info.message), int(info.code), info.param)
+    return translate(str(info.message), int(info.code), param=info.param)
 
 
 def from_error_body(body: Any) -> EngineError:
     """The same for an error in a stream, which comes as JSON."""
     error = body.get("error", body) if isinstance(body, dict) else {}
     code = error.get("code")
-    return _translate(str(error.get("message", body)), code if isinstance(code, int) else 500, error.get("param"))
+    status = code if isinstance(code, int) else 500
+    return translate(str(error.get("message", body)), status, param=error.get("param"))
 
 
 def from_exception(error: Exception) -> EngineError:
@@ -59,17 +53,3 @@ def from_exception(error: Exception) -> EngineError:
     from vllm.entrypoints.serve.exception_handling.error_response import create_error_response
 
     return from_error_info(create_error_response(error).error)
-
-
-def _translate(message: str, status: int, param: str | None) -> EngineError:
-    message = _PLACE.sub("", _SUFFIX.sub("", message))
-    if status == 503:
-        return EngineUnavailable(message)
-    if status == 501:
-        return EngineRejected(message, param=param, code="unsupported_parameter")
-    if status >= 500:
-        return EngineFailed(message)
-    if _TOO_LONG.search(message):
-        return context_length_exceeded(message, None if param == "input_tokens" else param)
-    kind = _TYPES.get(status, "invalid_request_error")
-    return EngineRejected(message, status=status, type=kind, param=param)
