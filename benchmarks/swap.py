@@ -156,7 +156,7 @@ async def _run(
     finally:
         traffic.swaps_done = True
         result = await load
-    violations = Judge(ALIAS, NAME, versions, timeline).violations(traffic.sent, result.samples)
+    violations = Judge(NAME, versions, timeline).violations(traffic.sent, result.samples)
     loaded = await admin.wait_loaded_only(set(traffic.current), GONE_WITHIN_S)
     old = {replica: sorted(held - set(traffic.current)) for replica, held in loaded.items()}
     results = _report(result, traffic, swaps, swap_seconds, violations) | {

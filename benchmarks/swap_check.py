@@ -56,8 +56,7 @@ class Violation:
 class Judge:
     """Judges the answers of one run."""
 
-    def __init__(self, alias: str, base: str, markers: Mapping[str, str], timeline: Timeline) -> None:
-        self._alias = alias
+    def __init__(self, base: str, markers: Mapping[str, str], timeline: Timeline) -> None:
         self._base = base
         self._markers = dict(markers)
         """Version → the text by which its answers are known."""
