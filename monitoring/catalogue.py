@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["counter", "gauge", "histogram"]
-Unit = Literal["seconds", "tokens", "requests", "adapters", "events"]
+Unit = Literal["seconds", "tokens", "requests", "adapters", "events", "replicas"]
 
 BASE = "base"
 """Value of the labels ``adapter`` and ``role`` where the base model answers."""
@@ -174,6 +174,12 @@ ADAPTER_IN_FLIGHT = MetricSpec(
     "Generations that use an adapter version now.",
     ("adapter",),
 )
+SILENT_REPLICAS = MetricSpec(
+    "loraplex_silent_replicas",
+    "gauge",
+    "replicas",
+    "Replicas that reported lately and did not answer this scrape: their metrics are missing from it.",
+)
 
 CATALOGUE: tuple[MetricSpec, ...] = (
     REQUESTS,
@@ -196,4 +202,5 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     ADAPTER_SWAPS,
     ADAPTER_RESIDENT,
     ADAPTER_IN_FLIGHT,
+    SILENT_REPLICAS,
 )

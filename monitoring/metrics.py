@@ -27,6 +27,7 @@ from monitoring.catalogue import (
     REFUSED,
     REQUESTS,
     SHADOW_DROPPED,
+    SILENT_REPLICAS,
     STREAM_ERRORS,
     TTFT,
     WAITING,
@@ -186,6 +187,10 @@ class GatewayMetrics:
                 self._families[spec.name].remove_by_labels({"adapter": version})
         self._answers = {key: series for key, series in self._answers.items() if key[1] != version}
         self._resident = {labels for labels in self._resident if labels[0] != version}
+
+    def set_silent_replicas(self, count: int) -> None:
+        """How many other replicas did not answer the scrape that is being made."""
+        self._gauge(SILENT_REPLICAS).set(count)
 
     def render(self) -> bytes:
         """Everything, in Prometheus' text format."""

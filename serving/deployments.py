@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
@@ -56,7 +57,8 @@ class Replica:
             return response
 
         rank = serve.get_replica_context().rank.rank
-        self._inner = Inner(plain, f"replica-{rank}", control=Relay(call, timeout_s=timeout_s))
+        host = "127.0.0.1" if plain.ray_address is None else ray.util.get_node_ip_address()
+        self._inner = Inner(plain, f"replica-{rank}", control=Relay(call, timeout_s=timeout_s), peer_host=host)
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         """Start the engine; then the app that Ray serves at this replica's own port."""

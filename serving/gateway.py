@@ -17,6 +17,7 @@ from serving.config import GatewayConfig, OpenAIEngineSettings
 from serving.control_plane import ControlPlane, start_control_plane
 from serving.engine.protocol import Engine, EngineError, EngineInfo, Progress
 from serving.generate import Generator
+from serving.peers import Peers
 from serving.residency import ReplicaResidency
 from serving.status import Status, unavailable
 
@@ -29,7 +30,9 @@ HEALTH_INTERVAL_S = 0.25
 class Gateway:
     """One replica: the app, its engine, and what ties them to the shared state."""
 
-    def __init__(self, config: GatewayConfig, engine: Engine, replica: str, control: ASGIApp | None) -> None:
+    def __init__(
+        self, config: GatewayConfig, engine: Engine, replica: str, control: ASGIApp | None, peer_host: str
+    ) -> None:
         self._config = config
         self._engine = engine
         self._own_control: ControlPlane | None = None
@@ -40,7 +43,8 @@ class Gateway:
         cache = DiskCache(config.adapters.cache_dir, config.adapters.cache_bytes, store)
         self._residency = ReplicaResidency(config, self._catalog, cache, engine, self._metrics, replica)
         self._generator = Generator(config, engine, self._residency, self._metrics)
-        self.status = Status(engine, self._metrics)
+        self._peers = Peers(replica, self._catalog.replicas, self._render, host=peer_host)
+        self.status = Status(self._metrics, self._peers)
         self.app: FastAPI = build_api(
             self._generator, config, Authenticator(config), self._metrics, self.status, self._control
         )
@@ -61,6 +65,7 @@ class Gateway:
             else:
                 await asyncio.to_thread(self._catalog.migrate)
             info = await self._engine.start(tell)
+            self._residency.address = await self._peers.start()
             await self._residency.start(info)
             await self._settle(tell)
         except BaseException:
@@ -73,6 +78,7 @@ class Gateway:
         """Refuse new generations, wait `server.drain_timeout_s` for those in progress, and release everything."""
         self.status.mark_not_ready("the gateway is stopping")
         await self._generator.drain(self._config.server.drain_timeout_s)
+        await self._peers.stop()
         await self._residency.stop()
         await self._engine.stop()
         if self._own_control is not None:
@@ -94,6 +100,10 @@ class Gateway:
             else:
                 self.status.mark_ready()
             await asyncio.sleep(HEALTH_INTERVAL_S)
+
+    def _render(self) -> bytes:
+        """This replica's own metrics and its engine's."""
+        return self._metrics.render() + self._engine.metrics_text()
 
     async def _settle(self, tell: Progress) -> None:
         """Wait until the adapters that must be resident are, saying what is missing whenever that changes."""
@@ -128,6 +138,7 @@ def build_gateway(
     engine: Engine | None = None,
     replica: str | None = None,
     control: ASGIApp | None = None,
+    peer_host: str = "127.0.0.1",
 ) -> Gateway:
     """One replica of the gateway that ``config`` describes, not yet started.
 
@@ -135,9 +146,10 @@ def build_gateway(
         engine: what generates; default: the one that ``config.engine`` describes.
         replica: its name in metrics and reports; default: a random one.
         control: the app that answers ``/admin/*``; default: a control plane inside this gateway.
+        peer_host: the address of this machine where other replicas of the same gateway reach it.
     """
     name = replica or f"replica-{uuid.uuid4().hex[:8]}"
-    return Gateway(config, engine or build_engine(config), name, control)
+    return Gateway(config, engine or build_engine(config), name, control, peer_host)
 
 
 def build_engine(config: GatewayConfig) -> Engine:

@@ -57,13 +57,14 @@ class ReplicaResidency:
     ) -> None:
         self.snapshot = CatalogSnapshot(revision=-1, versions={}, aliases={})
         self.replica = replica
+        self.address = address
+        """Where other replicas reach this one, as its reports say; None where there is nothing to reach."""
         self.catalog_error: str | None = None
         """Why the catalog cannot be read now; None while it can."""
         self._config = config
         self._catalog = catalog
         self._engine = engine
         self._metrics = metrics
-        self._address = address
         self._sweep_after_s = sweep_after_s
         self._loader = AdapterLoader(engine, cache, self._find, config.adapters.load_timeout_s)
         self._pool: AdapterPool | None = None
@@ -306,7 +307,7 @@ class ReplicaResidency:
             pins=self.snapshot.pins,
         )
         self._metrics.set_residency(holdings)
-        report = ReplicaReport(self.replica, revision, self.settled and alive, holdings, self._address)
+        report = ReplicaReport(self.replica, revision, self.settled and alive, holdings, self.address)
         await self._in_thread(lambda: self._catalog.report(report))
 
     def _mend(self, pool: AdapterPool, lost: Iterable[str]) -> None:

@@ -4,16 +4,16 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from monitoring.metrics import GatewayMetrics
-from serving.engine.protocol import Engine
 from serving.errors import NotReady, answer_for, error_body
+from serving.peers import Peers
 
 
 class Status:
     """What ``/readyz`` and ``/metrics`` tell of one replica."""
 
-    def __init__(self, engine: Engine, metrics: GatewayMetrics) -> None:
-        self._engine = engine
+    def __init__(self, metrics: GatewayMetrics, peers: Peers) -> None:
         self._metrics = metrics
+        self._peers = peers
         self.ready = False
         """Whether generations are answered."""
         self.message = "the gateway is starting"
@@ -29,8 +29,10 @@ class Status:
         self.ready, self.message = False, message
 
     async def metrics_text(self) -> bytes:
-        """This replica's metrics and its engine's, in Prometheus text format."""
-        return self._metrics.render() + self._engine.metrics_text()
+        """The metrics of all replicas and their engines, in Prometheus text format."""
+        others = await self._peers.collect()
+        self._metrics.set_silent_replicas(len(others.silent))
+        return self._peers.merged(others)
 
 
 def unavailable(message: str) -> ASGIApp:

@@ -21,9 +21,11 @@ logger = logging.getLogger(__name__)
 class Replica:
     """One gateway with its engine, and the rule that the process ends when the engine does."""
 
-    def __init__(self, orders: Orders, name: str, *, control: ASGIApp | None = None) -> None:
+    def __init__(
+        self, orders: Orders, name: str, *, control: ASGIApp | None = None, peer_host: str = "127.0.0.1"
+    ) -> None:
         self._reporter = Reporter(orders.reports, name)
-        self._gateway: Gateway = build_gateway(orders.config, replica=name, control=control)
+        self._gateway: Gateway = build_gateway(orders.config, replica=name, control=control, peer_host=peer_host)
         self.app = InFlight(self._gateway.app)
         self._watch: asyncio.Task[None] | None = None
 
