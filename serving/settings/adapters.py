@@ -84,12 +84,14 @@ class StateSettings(Settings):
         from sqlalchemy.exc import ArgumentError
 
         try:
-            backend = make_url(value).get_backend_name()
+            url = make_url(value)
+            backend = url.get_backend_name()
+            if backend in ("sqlite", "postgresql"):
+                url.get_dialect()
+                return value
         except (ArgumentError, ValueError):  # ValueError: a port that is not a number
             raise ValueError("is not a database URL such as `sqlite:///path/to/state.db`") from None
-        if backend not in ("sqlite", "postgresql"):
-            raise ValueError(f"`{backend}` is not supported; use `sqlite` or `postgresql`")
-        return value
+        raise ValueError(f"`{backend}` is not supported; use `sqlite` or `postgresql`")
 
 
 class ArtifactSettings(Settings):

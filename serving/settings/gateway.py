@@ -87,7 +87,7 @@ class GatewayConfig(Settings):
 
     def _name_problems(self) -> Iterator[str]:
         base = self.model.public_name
-        if not re.match(NAME_PATTERN, base):
+        if not re.fullmatch(NAME_PATTERN, base):
             yield f"`model.id`: its last part is the public name, which {PATTERN_HINTS[NAME_PATTERN]}; set `model.name`"
         if base in self.tasks:
             yield f"`tasks.{base}`: has the base model's name; rename one of them"

@@ -67,6 +67,8 @@ class ApiKey(Settings):
     name: Name = Field(description="Who the key belongs to; appears in metrics and logs.")
     hash: str = Field(description="`sha256:` and the hex digest of the key.", pattern=HASH_PATTERN)
     models: Items[str] = Field(
-        default=("*",), description="Tasks, aliases or models that the key may use; `*` for all."
+        default=("*",),
+        description="Names that the key may use: tasks, aliases, models, versions. `*` for all, `triage@*` for every "
+        "version of one adapter.",
     )
     admin: bool = Field(default=False, description="Whether the key may use the admin API.")

@@ -1,0 +1,80 @@
+"""What a valid configuration still needs from this machine: files, drivers, secrets, the engine's own opinion."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from serving.config import GatewayConfig, OpenAIEngineSettings, VllmEngineSettings
+from serving.errors import ConfigInvalid
+
+
+def preflight(config: GatewayConfig) -> list[str]:
+    """One line for each thing that would stop ``config`` from starting here; empty where nothing would.
+
+    Looks at local files and imports what the configuration names, vLLM included (some seconds); starts nothing,
+    loads no weights and opens no connection.
+    """
+    return [
+        *_model_problems(config),
+        *_adapter_problems(config),
+        *_engine_problems(config),
+        *_state_problems(config),
+        *_artifact_problems(config),
+    ]
+
+
+def _model_problems(config: GatewayConfig) -> Iterator[str]:
+    folder = Path(config.model.id)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            yield f"`model.id`: {folder} holds no config.json, so it is no checkpoint"
+        elif isinstance(config.engine, VllmEngineSettings) and not any(folder.glob("*.safetensors")):
+            yield f"`model.id`: {folder} holds no .safetensors file"
+    elif folder.is_absolute() and isinstance(config.engine, VllmEngineSettings):
+        yield f"`model.id`: there is no folder {folder}"
+
+
+def _adapter_problems(config: GatewayConfig) -> Iterator[str]:
+    for index, item in enumerate(config.adapters.preload):
+        folder = Path(item.source)
+        if folder.is_absolute() and not folder.is_dir():
+            yield f"`adapters.preload[{index}].source`: there is no folder {folder}"
+        elif folder.is_absolute() and not (folder / "adapter_config.json").is_file():
+            yield f"`adapters.preload[{index}].source`: {folder} holds no adapter_config.json"
+
+
+def _engine_problems(config: GatewayConfig) -> Iterator[str]:
+    engine = config.engine
+    if isinstance(engine, OpenAIEngineSettings):
+        if engine.api_key_env is not None and not os.environ.get(engine.api_key_env):
+            yield f"`engine.api_key_env`: the environment variable {engine.api_key_env} is not set"
+        return
+    try:
+        from serving.engine.vllm_args import check_engine_args
+
+        check_engine_args(engine)
+    except ImportError as error:
+        yield f"`engine.kind`: vLLM cannot be imported ({error}); install the extra `cpu` or `gpu`"
+    except ConfigInvalid as error:
+        yield from str(error).splitlines()
+
+
+def _state_problems(config: GatewayConfig) -> Iterator[str]:
+    from sqlalchemy import make_url
+
+    url = make_url(config.state.url)
+    try:
+        url.get_dialect().import_dbapi()
+    except ImportError:
+        yield f"`state.url`: the driver of `{url.drivername}` is not installed"
+
+
+def _artifact_problems(config: GatewayConfig) -> Iterator[str]:
+    from fsspec import get_filesystem_class
+    from fsspec.core import split_protocol
+
+    protocol, _ = split_protocol(config.artifacts.url)
+    try:
+        get_filesystem_class(protocol)
+    except ImportError as error:
+        yield f"`artifacts.url`: {error}"
