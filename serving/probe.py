@@ -1,29 +1,37 @@
 """The effect probe: does a loaded adapter change what the base model computes?
 
 Engines have been seen serving the base model silently when an adapter's tensors did not match. The probe compares
-the log-probabilities of a fixed prompt with and without the adapter, and refuses an adapter that makes no difference.
+the log-probabilities of the first token after fixed prompts, with and without the adapter, and refuses an adapter
+that makes no difference.
+
+It asks for the generated token's log-probabilities, never for the prompt's: vLLM 0.29 with LoRA enabled dies of a
+prompt's log-probabilities when other requests are in the batch.
 """
 
 import asyncio
+import itertools
 import logging
 import math
-import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from adapters.errors import AdapterRejected
 from serving.engine.protocol import Endpoint, Engine, EngineRejected, EngineRequest, JsonObject
 
 logger = logging.getLogger(__name__)
 
-PROMPT = (
-    "The quick brown fox jumps over the lazy dog and runs away.\n"
-    "Question: my order arrived damaged, what should I do?\nAnswer:"
-    ' {"name": "value", "items": [1, 2, 3], "note": "'
+PROMPTS = (
+    "The quick brown fox jumps over the",
+    "Question: my order arrived damaged, what should I do?\nAnswer:",
+    '{"name": "value", "items": [1, 2, 3], "note": "',
+    "def add(a, b):\n    return",
+    "1, 2, 3, 4,",
 )
-"""Prose, a dialogue and structured text: an adapter for any of them moves some of it."""
+"""Prose, a dialogue, structured text, code and numbers: an adapter for any of them moves some of it."""
+
+ALTERNATIVES = 5
+"""Most likely tokens compared after each prompt: what the OpenAI API allows everywhere."""
 
 CLEAR_EFFECT = 0.5
 """A difference in log-probability, in nats, that no numeric noise reaches: it is believed at once."""
@@ -31,13 +39,14 @@ CLEAR_EFFECT = 0.5
 RESOLUTION = 1e-6
 """Differences below this, in nats, are rounding of the answer's own numbers."""
 
-NOISE_MARGIN = 2.0
-"""How many times the noise an effect must exceed."""
+SURE_MARGIN = 4.0
+"""An effect of this many times the noise of two looks at the base is believed without further ones."""
 
 ROUNDS = 3
-"""Repetitions of base and adapter, alternating, when the first look does not decide."""
+"""Looks at base and adapter, alternating, when nothing else has decided."""
 
-Measurement = tuple[float, ...]
+Measurement = tuple[Mapping[str, float], ...]
+"""For each prompt, the most likely next tokens and their log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ class EffectProbe:
                     logger.warning("effect probe skipped: %s", error)
                 self._unsupported = str(error)
                 return ProbeResult(0.0, 0.0, time.perf_counter() - started, skipped=str(error))
-        if effect <= max(RESOLUTION, NOISE_MARGIN * noise):
+        if effect <= max(RESOLUTION, noise):
             raise AdapterRejected(
                 "no_effect",
                 f"`{adapter}` changes nothing: with it the engine computes what the base model computes "
@@ -105,12 +114,16 @@ class EffectProbe:
         effect = _distance(with_adapter[0], self._reference)
         if effect > CLEAR_EFFECT:
             return effect, 0.0
-        base = [self._reference]
+        base = [self._reference, await self._measure(None)]
+        if effect > max(RESOLUTION, SURE_MARGIN * _spread(base)):
+            return effect, _spread(base)
         for _ in range(ROUNDS - 1):
-            base.append(await self._measure(None))
             with_adapter.append(await self._measured_adapter(adapter))
-        noise = max(_spread(base), _spread(with_adapter))
-        return _distance(_median(with_adapter), _median(base)), noise
+            base.append(await self._measure(None))
+        # The smallest difference that was seen against the largest that means nothing: in a busy batch the same
+        # request gives slightly different numbers each time, and an adapter without effect gives no others.
+        smallest = min(_distance(one, other) for one, other in itertools.product(with_adapter, base))
+        return smallest, max(_spread(base), _spread(with_adapter))
 
     async def _measured_adapter(self, adapter: str) -> Measurement:
         measured = await self._measure(adapter)
@@ -124,50 +137,53 @@ class EffectProbe:
         self._count += 1
         body = {
             "model": adapter or "base",
-            "prompt": PROMPT,
+            "prompt": list(PROMPTS),
             "max_tokens": 1,
             "temperature": 0,
-            "echo": True,
-            "logprobs": 1,
+            "logprobs": ALTERNATIVES,
         }
         request = EngineRequest(Endpoint.COMPLETIONS, body, f"effect-probe-{self._count}", adapter=adapter)
         try:
             answer = await self._engine.complete(request)
         except EngineRejected as error:
-            raise _Unsupported(f"the engine refuses log-probabilities of a prompt ({error})") from error
-        values = _prompt_logprobs(answer)
-        if not values:
-            raise _Unsupported("the engine gives no log-probabilities of a prompt")
-        return values
+            raise _Unsupported(f"the engine refuses log-probabilities ({error})") from error
+        measured = _first_tokens(answer)
+        if len(measured) != len(PROMPTS) or not all(measured):
+            raise _Unsupported("the engine gives no log-probabilities")
+        return measured
 
 
 class _Unsupported(Exception):
     """The engine cannot be probed."""
 
 
-def _prompt_logprobs(answer: JsonObject) -> Measurement:
-    """Log-probabilities of the echoed prompt.
+def _first_tokens(answer: JsonObject) -> Measurement:
+    """What was likely as the first token of every choice, in the prompts' order."""
+    choices = sorted(answer.get("choices") or (), key=lambda choice: int(choice["index"]))
+    return tuple(_likely((choice.get("logprobs") or {}).get("top_logprobs") or ()) for choice in choices)
 
-    The first token has none, and the last is the generated one, which need not be the same token with and without
-    the adapter.
-    """
-    choices: list[dict[str, Any]] = answer.get("choices") or [{}]
-    logprobs = (choices[0].get("logprobs") or {}).get("token_logprobs") or []
-    return tuple(float(value) for value in logprobs[:-1] if value is not None)
+
+def _likely(positions: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {token: float(value) for token, value in positions[0].items()} if positions else {}
 
 
 def _finite(measured: Measurement) -> bool:
-    return all(math.isfinite(value) for value in measured)
+    return all(math.isfinite(value) for tokens in measured for value in tokens.values())
 
 
 def _distance(one: Measurement, other: Measurement) -> float:
-    return max((abs(a - b) for a, b in zip(one, other, strict=False)), default=0.0)
+    """The largest difference that is certain.
+
+    A token that only one side lists is, on the other, at most as likely as the least likely one listed there.
+    """
+    largest = 0.0
+    for here, there in zip(one, other, strict=True):
+        for token in here.keys() | there.keys():
+            difference = here.get(token, min(here.values())) - there.get(token, min(there.values()))
+            largest = max(largest, abs(difference))
+    return largest
 
 
 def _spread(measurements: Sequence[Measurement]) -> float:
     """How far repetitions of the same measurement lie apart."""
-    return max((max(values) - min(values) for values in zip(*measurements, strict=False)), default=0.0)
-
-
-def _median(measurements: Sequence[Measurement]) -> Measurement:
-    return tuple(statistics.median(values) for values in zip(*measurements, strict=False))
+    return max((_distance(one, other) for one, other in itertools.combinations(measurements, 2)), default=0.0)

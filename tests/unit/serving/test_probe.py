@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from serving.engine.fake import FakeEngine
 from serving.engine.protocol import EngineFailed, EngineRejected, EngineRequest, JsonObject
 from serving.probe import EffectProbe
 
-Scores = Callable[[str | None, int], Sequence[float | None]]
+Scores = Callable[[str | None, int], dict[str, float]]
 
 
 class ScoringEngine(FakeEngine):
@@ -25,7 +25,9 @@ class ScoringEngine(FakeEngine):
 
     async def complete(self, request: EngineRequest) -> JsonObject:
         answer = await super().complete(request)
-        answer["choices"][0]["logprobs"]["token_logprobs"] = list(self._scores(request.adapter, next(self._numbers)))
+        scores = self._scores(request.adapter, next(self._numbers))
+        for choice in answer["choices"]:
+            choice["logprobs"]["top_logprobs"] = [scores] if scores else []
         return answer
 
 
@@ -52,8 +54,8 @@ async def test_an_adapter_that_answers_like_the_base_is_refused(tmp_path: Path) 
 
 
 async def test_a_difference_within_the_noise_is_no_effect(tmp_path: Path) -> None:
-    def scores(adapter: str | None, number: int) -> list[float | None]:
-        return [None, -1.0 + 0.01 * (number % 3), -2.0, -9.0]
+    def scores(adapter: str | None, number: int) -> dict[str, float]:
+        return {"a": -1.0 + 0.01 * (number % 3), "b": -2.0}
 
     engine = await started(ScoringEngine(scores), tmp_path, "a@1")
     with pytest.raises(AdapterRejected) as caught:
@@ -62,8 +64,8 @@ async def test_a_difference_within_the_noise_is_no_effect(tmp_path: Path) -> Non
 
 
 async def test_a_small_difference_beyond_the_noise_is_an_effect(tmp_path: Path) -> None:
-    def scores(adapter: str | None, number: int) -> list[float | None]:
-        return [None, -1.0 + 0.001 * (number // 2 % 2) + (0.05 if adapter else 0.0), -2.0, -9.0]
+    def scores(adapter: str | None, number: int) -> dict[str, float]:
+        return {"a": -1.0 + 0.001 * (number // 2 % 2) + (0.05 if adapter else 0.0), "b": -2.0}
 
     engine = await started(ScoringEngine(scores), tmp_path, "a@1")
     result = await EffectProbe(engine).check("a@1")
@@ -71,9 +73,9 @@ async def test_a_small_difference_beyond_the_noise_is_an_effect(tmp_path: Path) 
     assert result.noise == pytest.approx(0.001)
 
 
-async def test_the_generated_token_is_not_compared(tmp_path: Path) -> None:
-    def scores(adapter: str | None, number: int) -> list[float | None]:
-        return [None, -1.0, -2.0, -9.0 if adapter else -3.0]
+async def test_a_token_that_only_one_side_lists_counts_for_what_is_certain(tmp_path: Path) -> None:
+    def scores(adapter: str | None, number: int) -> dict[str, float]:
+        return {"a": -1.0, "b": -2.0} if adapter is None else {"a": -1.0, "c": -2.0}
 
     engine = await started(ScoringEngine(scores), tmp_path, "a@1")
     with pytest.raises(AdapterRejected):
@@ -81,8 +83,8 @@ async def test_the_generated_token_is_not_compared(tmp_path: Path) -> None:
 
 
 async def test_an_adapter_that_makes_the_engine_compute_nan_is_refused(tmp_path: Path) -> None:
-    def scores(adapter: str | None, number: int) -> list[float | None]:
-        return [None, float("nan") if adapter else -1.0, -2.0, -9.0]
+    def scores(adapter: str | None, number: int) -> dict[str, float]:
+        return {"a": float("nan") if adapter else -1.0, "b": -2.0}
 
     engine = await started(ScoringEngine(scores), tmp_path, "a@1")
     with pytest.raises(AdapterRejected) as caught:
@@ -91,8 +93,8 @@ async def test_an_adapter_that_makes_the_engine_compute_nan_is_refused(tmp_path:
 
 
 async def test_a_clear_effect_costs_one_request_and_the_base_is_measured_once(tmp_path: Path) -> None:
-    def scores(adapter: str | None, number: int) -> list[float | None]:
-        return [None, -4.0 if adapter else -1.0, -9.0]
+    def scores(adapter: str | None, number: int) -> dict[str, float]:
+        return {"a": -4.0 if adapter else -1.0, "b": -2.0}
 
     engine = await started(ScoringEngine(scores), tmp_path, "a@1", "b@1")
     probe = EffectProbe(engine)
@@ -111,10 +113,10 @@ async def test_concurrent_probes_share_the_base_reference(tmp_path: Path) -> Non
 
 
 async def test_an_engine_without_log_probabilities_is_skipped_and_says_so(tmp_path: Path) -> None:
-    engine = await started(ScoringEngine(lambda adapter, number: [-1.0]), tmp_path, "a@1")
+    engine = await started(ScoringEngine(lambda adapter, number: {}), tmp_path, "a@1")
     probe = EffectProbe(engine)
     result = await probe.check("a@1")
-    assert result.skipped == "the engine gives no log-probabilities of a prompt"
+    assert result.skipped == "the engine gives no log-probabilities"
     asked = len(engine.requests)
     assert (await probe.check("a@1")).skipped == result.skipped
     assert len(engine.requests) == asked
@@ -122,10 +124,10 @@ async def test_an_engine_without_log_probabilities_is_skipped_and_says_so(tmp_pa
 
 async def test_an_engine_that_refuses_log_probabilities_is_skipped_and_says_why(tmp_path: Path) -> None:
     engine = await started(FakeEngine(), tmp_path, "a@1")
-    engine.fail_next(EngineRejected("`echo` is not supported"))
+    engine.fail_next(EngineRejected("`logprobs` is not supported"))
     result = await EffectProbe(engine).check("a@1")
     assert result.skipped is not None
-    assert "`echo` is not supported" in result.skipped
+    assert "`logprobs` is not supported" in result.skipped
 
 
 async def test_an_engine_failure_is_passed_on_and_the_next_probe_starts_afresh(tmp_path: Path) -> None:
