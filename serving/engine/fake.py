@@ -30,7 +30,8 @@ DEFAULT_CAPACITY = AdapterCapacity(slots=4, cpu_slots=8, max_rank=64)
 class FakeEngine:
     """An engine without a model.
 
-    Knobs: ``gate`` (cleared: every generation waits before its next token), ``load_gate`` (cleared: loads wait),
+    Knobs: ``gate`` (cleared: every generation waits before its next piece, once it has given ``free_pieces``),
+    ``load_gate`` (cleared: loads wait),
     ``refuse_load`` (adapter or version name → message), ``inert`` (versions that answer like the base model),
     :meth:`fail_next`, :meth:`die`. What happened: ``requests``, ``aborted``, ``finished``, ``loads``, ``unloads``.
     """
@@ -56,6 +57,7 @@ class FakeEngine:
         self._changed = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
+        self.free_pieces = 0
         self.load_gate = asyncio.Event()
         self.load_gate.set()
         self.refuse_load: dict[str, str] = {}
@@ -219,7 +221,7 @@ class FakeEngine:
             self._notify()
 
     async def _token(self, position: int, failure: tuple[EngineError, int] | None) -> None:
-        if not self.gate.is_set():
+        if not self.gate.is_set() and position >= self.free_pieces:
             await self._held()
         self._check_alive()
         if failure is not None and position >= failure[1]:

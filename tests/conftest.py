@@ -1,0 +1,61 @@
+"""Fixtures that every kind of test shares: a real base checkpoint and one real engine for the whole session."""
+
+import os
+import warnings
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from adapters.base_model import BaseModelSpec
+from examples.base_model import DEFAULT_FOLDER, build
+from serving.config import AdapterSettings, ModelSettings, VllmEngineSettings
+from serving.engine.vllm import VllmEngine
+from tests.adapter_factory import make_adapter
+
+ENGINE_ARGS = {"max_model_len": 2048, "enforce_eager": True, "max_num_seqs": 16}
+"""vLLM arguments that start fast on a processor."""
+
+AdapterFolder = Callable[[int], Path]
+"""Seed → the folder of a valid adapter whose effect is plain to see."""
+
+
+@pytest.fixture(scope="session")
+def base_checkpoint() -> Path:
+    """A real chat model; ``LORAPLEX_TEST_MODEL`` names another checkpoint to use."""
+    given = os.environ.get("LORAPLEX_TEST_MODEL")
+    return Path(given) if given else build(DEFAULT_FOLDER.absolute())
+
+
+@pytest.fixture(scope="session")
+def adapter_folder(base_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> AdapterFolder:
+    """Adapters for ``base_checkpoint``, made on demand."""
+    root = tmp_path_factory.mktemp("adapters")
+    spec = BaseModelSpec.from_checkpoint(base_checkpoint, base_checkpoint.name)
+
+    def folder(seed: int) -> Path:
+        path = root / str(seed)
+        # The weights are far larger than trained ones, so that every seed speaks a gibberish of its own.
+        return path if path.exists() else make_adapter(path, spec, rank=8, seed=seed, scale=0.5)
+
+    return folder
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def vllm_engine(base_checkpoint: Path) -> AsyncIterator[VllmEngine]:
+    """One vLLM for the whole session: tests that use it run in the session's event loop (``loop_scope="session"``).
+
+    Four adapters can be loaded, two take part in one batch. Tests unload what they load.
+    """
+    engine = VllmEngine(
+        ModelSettings(id=str(base_checkpoint), name="smollm2"),
+        VllmEngineSettings(args=dict(ENGINE_ARGS)),
+        AdapterSettings(slots=2, cpu_slots=4, max_rank=16),
+    )
+    with warnings.catch_warnings():
+        # What vLLM and its dependencies warn of while they are imported is not ours to mend.
+        warnings.simplefilter("ignore")
+        await engine.start(lambda _: None)
+    yield engine
+    await engine.stop()
