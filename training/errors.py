@@ -1,0 +1,33 @@
+"""Everything that training raises.
+
+TrainingError
+└── TrainingClientError           the caller can mend it
+    ├── RecipeInvalid             the recipe is missing, is not YAML or does not describe a training
+    ├── DataInvalid               a data set cannot be trained on (the message names file and line)
+    ├── BaseModelInvalid          the base checkpoint cannot be used
+    └── OutputRefused             the output folder already holds an adapter
+"""
+
+
+class TrainingError(Exception):
+    """Base of this application's errors."""
+
+
+class TrainingClientError(TrainingError):
+    """The caller can mend it."""
+
+
+class RecipeInvalid(TrainingClientError):
+    """A recipe that is missing, is not YAML, or does not describe a training."""
+
+
+class DataInvalid(TrainingClientError):
+    """A data set that cannot be trained on. The message names the file and the line."""
+
+
+class BaseModelInvalid(TrainingClientError):
+    """A base checkpoint that is missing, has no chat template, or lacks the recipe's target modules."""
+
+
+class OutputRefused(TrainingClientError):
+    """An output folder that already holds an adapter: versions are never overwritten."""
