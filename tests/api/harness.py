@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from serving.api.app import build_api
 from serving.auth import Authenticator
 from serving.config import GatewayConfig, parse_config
 from serving.engine.fake import FakeEngine
+from serving.engine.protocol import EngineRequest, JsonObject
 from serving.generate import Generator
 
 BASE = "fake-base"
@@ -93,6 +94,35 @@ class MemoryResidency:
         assert self.held[version] >= 0
 
 
+class SteppedEngine(FakeEngine):
+    """A fake engine that can be made to stop in the middle of an answer."""
+
+    def __init__(self) -> None:
+        super().__init__(BASE)
+        self._hold_after: int | None = None
+        self._hold_adapter: str | None = None
+
+    def hold_after(self, pieces: int, adapter: str | None = None) -> None:
+        """Close the gate once a stream (of ``adapter``) gave ``pieces``, and before a whole answer of ``adapter``."""
+        self._hold_after, self._hold_adapter = pieces, adapter
+
+    async def complete(self, request: EngineRequest) -> JsonObject:
+        """Held before its first token where ``hold_after`` named its adapter."""
+        if self._hold_adapter is not None and request.adapter == self._hold_adapter:
+            self.gate.clear()
+        return await super().complete(request)
+
+    async def stream(self, request: EngineRequest) -> AsyncGenerator[JsonObject, None]:
+        """Held after as many pieces as ``hold_after`` said."""
+        given = 0
+        async with contextlib.aclosing(super().stream(request)) as pieces:
+            async for piece in pieces:
+                yield piece
+                given += 1
+                if given == self._hold_after and self._hold_adapter in (None, request.adapter):
+                    self.gate.clear()
+
+
 class StubStatus:
     """A replica that is ready until a test says otherwise."""
 
@@ -123,7 +153,7 @@ class RunningGateway:
     """What a test drives and looks at."""
 
     url: str
-    engine: FakeEngine
+    engine: SteppedEngine
     residency: MemoryResidency
     status: StubStatus
     metrics: GatewayMetrics
@@ -183,6 +213,7 @@ def config_of(**sections: Any) -> GatewayConfig:
         "yesno": {"output": {"choice": ["yes", "no"]}},
         "code": {"output": {"regex": "[A-Z]{3}-[0-9]{2}"}},
         "grammar": {"output": {"grammar": 'root ::= "left" | "right"'}},
+        "words": {"output": {"choice": ["several words", "more words"]}},
     }
     return parse_config({"model": {"id": BASE}, "tasks": tasks} | sections)
 
@@ -198,7 +229,7 @@ class _Server(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def run_gateway(config: GatewayConfig, folder: Path) -> AsyncIterator[RunningGateway]:
     """Serve on a free port of loopback."""
-    engine = FakeEngine(BASE)
+    engine = SteppedEngine()
     await engine.start(lambda line: None)
     residency = MemoryResidency(engine, folder)
     residency.snapshot = snapshot(Alias("triage", stable=STABLE), extra=(CANARY, SHADOW))
