@@ -56,7 +56,8 @@ def loraplex(fleet: Fleet, settings: Mapping[str, Any], *, local: bool, name: st
     """``loraplex serve``, or ``loraplex serve --local``."""
     path = fleet.folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
-    command = [sys.executable, "-m", "serving.cli.main", "serve", "--config", str(path)]
+    command = [str(Path(sys.executable).with_name("loraplex")), "serve", "--config", str(path)]
     if local:
         command.append("--local")
-    return fleet.start(name, command, int(settings["server"]["port"]))
+    # It writes below the folder that it is started in.
+    return fleet.start(name, command, int(settings["server"]["port"]), cwd=fleet.folder)
