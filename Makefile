@@ -48,8 +48,7 @@ bench: setup ## Run the benchmarks (BENCH="overhead swap adapters"); results go 
 	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
 
 docs: setup ## Regenerate the reference pages that are made from the code
-	$(BIN)/loraplex config reference
-	$(BIN)/python -m tests.meta.references --write
+	$(BIN)/python -m docs.generate
 
 lock: setup ## Resolve pyproject.toml again and rewrite the constraints files
 	@requirements/lock.sh
