@@ -51,6 +51,7 @@ class Traffic:
     failures: list[str] = field(default_factory=list)
     mismatches: list[str] = field(default_factory=list)
     total: int = 0
+    progress: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def run(url: str) -> int:
@@ -242,6 +243,7 @@ async def _keep_asking(client: AsyncOpenAI, tickets: Sequence[str], traffic: Tra
             if (NEW_FIELD in text) is (version == traffic.first):
                 traffic.mismatches.append(f"{version} is said to have answered {text}")
         traffic.total += 1
+        traffic.progress.set()
 
 
 async def _stream(client: AsyncOpenAI, ticket: str) -> tuple[str, str]:
@@ -258,7 +260,8 @@ async def _stream(client: AsyncOpenAI, ticket: str) -> tuple[str, str]:
 
 async def _until(traffic: Traffic, total: int) -> None:
     while traffic.total < total:
-        await asyncio.sleep(0.02)
+        traffic.progress.clear()
+        await traffic.progress.wait()
 
 
 def _median_bound(bounds: dict[float, float]) -> str:
