@@ -1,8 +1,10 @@
 """Small valid adapters, and a tiny base checkpoint to go with them. numpy only."""
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapters.base_model import BaseModelSpec
+from adapters.types import AdapterVersion, version_name
 
 Tensors = dict[str, tuple[str, tuple[int, ...], bytes]]
 """Tensor name → (safetensors dtype, shape, little-endian bytes)."""
@@ -155,3 +158,22 @@ def make_adapter(
     if metadata is not None:
         (folder / "recipe.json").write_text(json.dumps(metadata))
     return folder
+
+
+def make_version(adapter: str, content: str, **fields: Any) -> AdapterVersion:
+    """A version of ``adapter`` that was never built; ``content`` decides its digest."""
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    values: dict[str, Any] = {
+        "name": version_name(adapter, digest),
+        "adapter": adapter,
+        "digest": digest,
+        "base_model": BASE_NAME,
+        "rank": 8,
+        "alpha": 16.0,
+        "target_modules": ("q_proj", "v_proj"),
+        "size_bytes": 1000,
+        "source": f"/adapters/{adapter}",
+        "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "metadata": {"recipe": {"epochs": 2}},
+    }
+    return AdapterVersion(**values | fields)
