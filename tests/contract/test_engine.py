@@ -19,10 +19,8 @@ SCHEMA = {
     "required": ["label", "note"],
     "additionalProperties": False,
 }
-WEATHER = {
-    "type": "function",
-    "function": {"name": "weather", "parameters": {"properties": {"day": {"const": "today"}}}},
-}
+FUNCTION = {"name": "weather", "parameters": {"properties": {"day": {"const": "today"}}}}
+WEATHER = {"type": "function", "function": FUNCTION}
 
 
 def chat(body: JsonObject, adapter: str | None = None) -> EngineRequest:
@@ -252,13 +250,13 @@ async def test_a_wrong_request_is_refused_with_the_field_that_is_wrong(
 @pytest.mark.parametrize("endpoint", list(Endpoint))
 async def test_a_prompt_longer_than_the_context_is_refused_by_its_code(case: EngineCase, endpoint: Endpoint) -> None:
     words = "word " * (case.max_model_len + 50)
-    body: JsonObject = {
+    bodies: dict[Endpoint, JsonObject] = {
         Endpoint.CHAT: {"messages": [{"role": "user", "content": words}]},
         Endpoint.COMPLETIONS: {"prompt": words},
         Endpoint.RESPONSES: {"input": words},
-    }[endpoint]
+    }
     with pytest.raises(EngineRejected) as refusal:
-        await case.engine.complete(EngineRequest(endpoint, body, "long"))
+        await case.engine.complete(EngineRequest(endpoint, bodies[endpoint], "long"))
     assert refusal.value.code == "context_length_exceeded"
     assert refusal.value.status == 400
 
