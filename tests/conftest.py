@@ -21,6 +21,20 @@ AdapterFolder = Callable[[int], Path]
 """Seed → the folder of a valid adapter whose effect is plain to see."""
 
 
+_ORDER = ("meta", "unit", "api", "contract", "integration")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first, then those that share the real engine, then those that start Ray."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> tuple[int, int]:
+    slow = 2 if item.get_closest_marker("cluster") else 1 if item.get_closest_marker("engine") else 0
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return slow, _ORDER.index(folder) if folder in _ORDER else len(_ORDER)
+
+
 @pytest.fixture(scope="session")
 def base_checkpoint() -> Path:
     """A real chat model; ``LORAPLEX_TEST_MODEL`` names another checkpoint to use."""
