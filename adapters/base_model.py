@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,6 @@ class BaseModelSpec:
     """Every comparable name that an adapter may call this model by."""
     dtype: str | None = None
     """The checkpoint's own dtype, such as ``bfloat16``."""
-    quantisation: str | None = field(default=None, compare=False)
 
     @classmethod
     def named(cls, name: str, *aliases: str) -> "BaseModelSpec":
@@ -74,13 +73,19 @@ class BaseModelSpec:
     def from_tensors(
         cls, name: str, config: Mapping[str, Any], tensors: Mapping[str, TensorInfo], *, aliases: Iterable[str] = ()
     ) -> "BaseModelSpec":
-        """The spec of a checkpoint with these tensors. Raises BaseModelUnreadable if none of them is linear."""
-        method = (config.get("quantization_config") or {}).get("quant_method")
+        """The spec of a checkpoint with these tensors.
+
+        Where the weights are packed so that their shapes do not show (bitsandbytes), only the name is known.
+
+        Raises:
+            BaseModelUnreadable: no tensor is the weight of a linear module.
+        """
+        quantisation = config.get("quantization_config") or {}
         modules: dict[str, ModuleShape] = {}
         vocabulary: set[str] = set()
         for tensor, info in tensors.items():
             module, _, kind = tensor.rpartition(".")
-            shape = _linear_shape(kind, info, method)
+            shape = _linear_shape(kind, info, quantisation)
             if shape is None:
                 continue
             if module.rpartition(".")[2] in _VOCABULARY_MODULES:
@@ -89,18 +94,14 @@ class BaseModelSpec:
                 modules[module] = shape
         if config.get("tie_word_embeddings"):
             vocabulary.add("lm_head")
-        if not modules:
-            raise BaseModelUnreadable(
-                f"base model {name}: no linear module could be recognised in its checkpoint"
-                + (f" (quantisation: {method})" if method else "")
-            )
+        if not modules and not quantisation:
+            raise BaseModelUnreadable(f"base model {name}: there is no linear module in its checkpoint")
         return cls(
             name=name,
-            modules=modules,
+            modules=modules or None,
             vocabulary=frozenset(vocabulary),
             names=frozenset(comparable_name(alias) for alias in (name, *aliases) if alias),
             dtype=config.get("dtype") or config.get("torch_dtype"),
-            quantisation=method,
         )
 
 
@@ -129,15 +130,17 @@ def _weight_files(path: Path) -> list[Path]:
     return files
 
 
-def _linear_shape(kind: str, info: TensorInfo, method: str | None) -> ModuleShape | None:
+def _linear_shape(kind: str, info: TensorInfo, quantisation: Mapping[str, Any]) -> ModuleShape | None:
     """The features of the linear module that this tensor is the weight of; None for any other tensor."""
     if len(info.shape) != 2:
         return None
     rows, columns = info.shape
-    if kind == "weight" and method != "bitsandbytes" and info.dtype != "U8":
+    method = quantisation.get("quant_method")
+    if kind == "weight" and info.dtype != "U8":
         return ModuleShape(inputs=columns, outputs=rows)
-    if kind == "qweight" and method == "awq":
-        return ModuleShape(inputs=rows, outputs=columns * 8)
-    if kind == "qweight" and method == "gptq":
-        return ModuleShape(inputs=rows * 8, outputs=columns)
+    if kind == "qweight" and method in ("awq", "gptq"):
+        packed = 32 // int(quantisation.get("bits") or 4)  # values in one 32-bit word
+        if method == "awq":
+            return ModuleShape(inputs=rows, outputs=columns * packed)
+        return ModuleShape(inputs=rows * packed, outputs=columns)
     return None

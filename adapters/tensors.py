@@ -65,24 +65,25 @@ def open_tensors(path: Path) -> TensorFile:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(8)
+        head = file.read(9)
         _check_head(path.name, head, size)
-        length = int.from_bytes(head, "little")
+        length = int.from_bytes(head[:8], "little")
         _check_header_length(path.name, length, size)
-        text = file.read(length)
+        text = head[8:] + file.read(length - 1) if length else b""
     return TensorFile(path, _checked_spans(path.name, _parse_header(path.name, text), 8 + length, size))
 
 
 def _check_head(name: str, head: bytes, size: int) -> None:
     if size == 0:
         raise AdapterRejected("weights_empty", f"{name} is empty; copy or save the adapter again.")
-    if head.startswith(_PICKLE_HEADS):
+    # The length of a true header can begin with the same bytes; its first character then tells.
+    if head.startswith(_PICKLE_HEADS) and head[8:9] != b"{":
         raise AdapterRejected(
             "pickle_weights",
             f"{name} is a pickle under another name, and pickle can run code when it is read; "
             "save the adapter with safetensors.",
         )
-    if len(head) < 8:
+    if size < 8:
         raise AdapterRejected(
             "weights_truncated", f"{name} has only {size} bytes, too few for safetensors; copy the adapter again."
         )
