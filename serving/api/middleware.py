@@ -94,10 +94,9 @@ class GatewayMiddleware:
             logger.error("request %s failed after %.3f s", context.request_id, seconds, exc_info=error)
         if not context.counted:
             self._metrics.request_refused(row.code)
-        if context.answering:
-            # A second status is impossible. Raising makes the server close the connection.
-            raise error
-        await send_error(send, error)
+        # A second status is impossible: the server closes the connection of an answer that was left unfinished.
+        if not context.answering:
+            await send_error(send, error)
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,23 @@ async def test_after_the_first_byte_it_is_an_error_event(tmp_path: Path) -> None
         await gateway.until_idle()
         assert gateway.total("loraplex_requests_total", outcome="timeout") == 1
         assert gateway.total("loraplex_stream_errors_total") == 1
+        assert gateway.residency.held[STABLE] == 0
+
+
+async def test_a_client_that_does_not_read_cannot_keep_its_place_for_ever(tmp_path: Path) -> None:
+    async with run_gateway(config_of(server={"request_timeout_s": 0.5}), tmp_path) as gateway:
+        message = {"role": "user", "content": " ".join(["x" * 30_000] * 200)}
+        body = json.dumps({"model": "triage", "messages": [message], "stream": True}).encode()
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            address = ("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+            await asyncio.get_running_loop().sock_connect(client, address)
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+            await asyncio.get_running_loop().sock_sendall(client, head.encode() + body)
+            await gateway.engine.until(lambda engine: len(engine.aborted) == 1)
+            await gateway.until_idle()
+        assert gateway.total("loraplex_requests_total", outcome="timeout") == 1
         assert gateway.residency.held[STABLE] == 0
 
 
