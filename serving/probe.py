@@ -21,14 +21,8 @@ from serving.engine.protocol import Endpoint, Engine, EngineRejected, EngineRequ
 
 logger = logging.getLogger(__name__)
 
-PROMPTS = (
-    "The quick brown fox jumps over the",
-    "Question: my order arrived damaged, what should I do?\nAnswer:",
-    '{"name": "value", "items": [1, 2, 3], "note": "',
-    "def add(a, b):\n    return",
-    "1, 2, 3, 4,",
-)
-"""Prose, a dialogue, structured text, code and numbers: an adapter for any of them moves some of it."""
+PROMPTS = ("The quick brown fox jumps over the", '{"label": "')
+"""Short, because a load waits for them. LoRA changes linear layers, which every token passes."""
 
 ALTERNATIVES = 5
 """Most likely tokens compared after each prompt: what the OpenAI API allows everywhere."""
