@@ -77,8 +77,7 @@ def _local_plan(orders: Orders, listener: socket.socket) -> Plan:
         module="serving.process.local_server",
         orders=orders,
         address=base_url(orders.config),
-        listener=listener.fileno(),
-        close_listener=listener.close,
+        listener=listener,
     )
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
@@ -26,7 +26,15 @@ logger = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us."""
+    """Leaves signals to us, and says when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._listening()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -35,6 +43,7 @@ class _Server(uvicorn.Server):
 
 async def serve(orders: Orders, listener: socket.socket) -> int:
     """Answer requests from the first moment, with 503 until the engine is ready. Returns the exit status."""
+    reporter = Reporter(orders.reports, "replica-0")
     replica = Replica(orders, "replica-0")
     server = _Server(
         uvicorn.Config(
@@ -45,7 +54,8 @@ async def serve(orders: Orders, listener: socket.socket) -> int:
             log_config=None,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(orders.config.server.drain_timeout_s),
-        )
+        ),
+        reporter.listening,
     )
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -59,7 +69,7 @@ async def serve(orders: Orders, listener: socket.socket) -> int:
         logger.error("the engine did not start", exc_info=starting.exception())
         status = 1
     elif starting.done():
-        Reporter(orders.reports, "replica-0").ready(summary(orders.config, 1))
+        reporter.ready(summary(orders.config, 1))
         await asyncio.wait({stop, serving}, return_when=asyncio.FIRST_COMPLETED)
     starting.cancel()
     server.should_exit = True

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     """What a report is about."""
 
     PROGRESS = "progress"
+    LISTENING = "listening"
     READY = "ready"
     FAILED = "failed"
 
@@ -43,6 +44,10 @@ class Reporter:
     def progress(self, text: str) -> None:
         """Say what is being done."""
         self._send(Kind.PROGRESS, text)
+
+    def listening(self) -> None:
+        """Say that connections are accepted from now on."""
+        self._send(Kind.LISTENING, "")
 
     def ready(self, text: str) -> None:
         """Say that requests are answered from now on; ``text`` says by what."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -14,6 +15,7 @@ from serving.process import family, guardian, record
 from serving.process.orders import Orders
 from serving.process.record import Record
 from serving.process.reports import Kind, Report, ReportListener
+from serving.process.standby import Standby
 from serving.process.workspace import Workspace, new_record
 
 _FIRST_BACKOFF_S = 0.5
@@ -37,10 +39,8 @@ class Plan:
     """``http://host:port``, as clients on this machine reach it."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables of the child, besides our own."""
-    listener: int | None = None
-    """Descriptor of the listening socket that the child serves on."""
-    close_listener: Callable[[], None] = lambda: None
-    """Called when a stop begins, so that new connections are refused."""
+    listener: socket.socket | None = None
+    """The listening socket that the child serves on; None where the child makes its own."""
 
 
 class Supervisor:
@@ -57,6 +57,7 @@ class Supervisor:
         self._failure: str | None = None
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
+        self._standby = Standby(plan.listener) if plan.listener is not None else None
         self._pipe: int | None = None
         self._guardian: asyncio.Task[None] | None = None
 
@@ -92,6 +93,8 @@ class Supervisor:
                 self._failure = self._failure or report.text
                 if self._was_ready:
                     self._progress(f"{report.source}: failed: {report.text}")
+            case Kind.LISTENING:
+                self._leave_to_child()
             case Kind.READY:
                 self._announce(report.text)
 
@@ -110,6 +113,8 @@ class Supervisor:
     async def _serve(self) -> int:
         backoff_s = _FIRST_BACKOFF_S
         while True:
+            if self._standby is not None:
+                await self._standby.start()
             child = await self._start_child()
             started = time.monotonic()
             await _first(child.wait(), self._stop.wait())
@@ -123,6 +128,8 @@ class Supervisor:
             if time.monotonic() - started > _STEADY_S:
                 backoff_s = _FIRST_BACKOFF_S
             self._progress(f"The serving process ended ({_how(child.returncode)}); starting again in {backoff_s:g} s")
+            if self._standby is not None:
+                await self._standby.start()
             await _first(asyncio.sleep(backoff_s), self._stop.wait())
             if self._stop.is_set():
                 return 0
@@ -132,8 +139,8 @@ class Supervisor:
         arguments = [str(self._workspace.scratch / "orders.json"), "--parent", str(os.getpid())]
         passed: Sequence[int] = ()
         if self._plan.listener is not None:
-            arguments += ["--listener", str(self._plan.listener)]
-            passed = (self._plan.listener,)
+            passed = (self._plan.listener.fileno(),)
+            arguments += ["--listener", str(passed[0])]
         with self._workspace.log_file.open("ab") as log:
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -162,9 +169,16 @@ class Supervisor:
         environment["PYTHONPATH"] = os.pathsep.join([root, *path])
         return environment
 
+    def _leave_to_child(self) -> None:
+        if self._standby is not None:
+            self._standby.stop()
+
     async def _drain(self, child: asyncio.subprocess.Process) -> int:
         """Let requests in flight finish, unless nothing was being served yet or the operator insists."""
-        self._plan.close_listener()
+        self._leave_to_child()
+        if self._plan.listener is not None:
+            # From here on new connections are refused.
+            self._plan.listener.close()
         if self._ready.is_set() and child.returncode is None:
             limit_s = self._plan.orders.config.server.drain_timeout_s
             self._progress(f"Stopping: requests in flight have {limit_s:g} s; Ctrl-C again ends them")
