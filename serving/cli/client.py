@@ -36,6 +36,7 @@ _NEXT = {
     "catalog_unavailable": "Check the database at `state.url`; the gateway goes on serving meanwhile.",
     "adapter_load_failed": "Nothing was changed; the replica's log has the details.",
     "adapter_pool_saturated": "Nothing was changed; unpin a version or raise `adapters.cpu_slots`.",
+    "store_unavailable": "Check the store at `artifacts.url`, and the space in `adapters.cache_dir`.",
     "artifact_corrupt": "Add the adapter again from its source: that repairs the stored copy.",
     "no_effect": "Nothing was changed; check that it was trained for this base model.",
 }
