@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -175,7 +176,8 @@ class DiskCache:
                 self._fetch(version, path)
             self._verified.add(version.name)
             self._protect(version.name)
-            os.utime(path)
+            now = time.time_ns()  # by itself the system marks time in steps of milliseconds
+            os.utime(path, ns=(now, now))
         return path
 
     def close(self) -> None:
