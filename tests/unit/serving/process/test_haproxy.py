@@ -1,0 +1,123 @@
+"""Rewriting the configuration that Ray writes for HAProxy."""
+
+import json
+import subprocess
+import warnings
+from pathlib import Path
+
+import pytest
+
+from serving.process import haproxy
+from serving.process.haproxy import Frontend
+from serving.process.launch import find_haproxy
+
+FRONTEND = Frontend("127.0.0.1", 18000)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("h")
+
+
+def _rays_own(folder: Path, *, replicas: int) -> str:
+    """The file that the installed Ray really writes."""
+    with warnings.catch_warnings():
+        # What Ray warns of while it is imported is not ours to mend.
+        warnings.simplefilter("ignore")
+        from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
+        from ray.serve.config import HTTPOptions
+    config = HAProxyConfig(
+        http_options=HTTPOptions(host="127.0.0.2", port=18000),
+        socket_path=str(folder / "a.sock"),
+        server_state_base=str(folder),
+        server_state_file=str(folder / "state"),
+        metrics_socket_path=str(folder / "m.sock"),
+        is_head=True,
+        has_received_routes=True,
+    )
+    backend = BackendConfig(
+        name="http-loraplex",
+        path_prefix="/",
+        app_name="loraplex",
+        servers=[ServerConfig(f"replica-{i}", "127.0.0.1", 30000 + i) for i in range(replicas)],
+        fallback_server=ServerConfig("fallback", "127.0.0.1", 8500),
+    )
+    api = HAProxyApi(config, {backend.name: backend}, config_file_path=str(folder / "haproxy.cfg"))
+    api._generate_config_file_internal()
+    return (folder / "haproxy.cfg").read_text()
+
+
+@pytest.fixture(scope="module")
+def original(folder: Path) -> str:
+    return _rays_own(folder, replicas=2)
+
+
+@pytest.fixture(scope="module")
+def rewritten(original: str, folder: Path) -> str:
+    return haproxy.rewrite(original, FRONTEND, folder / "errors")
+
+
+def test_only_the_public_frontend_follows_the_configured_host(original: str, folder: Path) -> None:
+    lines = haproxy.rewrite(original, Frontend("10.0.0.5", 80), folder / "errors").splitlines()
+    binds = [line.split()[1] for line in lines if line.strip().startswith("bind ")]
+    assert sorted(binds) == sorted(
+        ["10.0.0.5:80", "127.0.0.1:9101", "127.0.0.1:8404", f"unix@{folder / 'errors' / 'u.sock'}"]
+    )
+
+
+def test_an_ipv6_address_is_put_in_brackets(original: str, folder: Path) -> None:
+    assert "bind [::1]:80\n" in haproxy.rewrite(original, Frontend("::1", 80), folder / "errors")
+
+
+def test_rewriting_twice_changes_nothing_more(rewritten: str, folder: Path) -> None:
+    assert haproxy.rewrite(rewritten, FRONTEND, folder / "errors") == rewritten
+
+
+def test_rays_fallback_proxy_is_taken_out_and_replicas_stay(rewritten: str) -> None:
+    servers = [line.split()[1] for line in rewritten.splitlines() if line.strip().startswith("server ")]
+    assert servers == ["replica-0", "replica-1", "loraplex_unavailable"]
+
+
+def test_health_looks_at_replicas_and_not_at_our_own_server(rewritten: str) -> None:
+    assert "nbsrv(" not in rewritten
+    assert "srv_is_up(http-loraplex/replica-1)" in rewritten
+
+
+def test_without_replicas_health_says_no(folder: Path) -> None:
+    text = haproxy.rewrite(_rays_own(folder, replicas=0), FRONTEND, folder / "errors")
+    assert "acl backend_http-loraplex_server_up always_false" in text
+
+
+def test_what_is_not_known_passes_through(folder: Path) -> None:
+    text = "global\n    some-new-setting 1\nbackend other\n    server x 1.2.3.4:5\n"
+    assert haproxy.rewrite(text, FRONTEND, folder).startswith(text)
+
+
+@pytest.mark.parametrize("replicas", [0, 2])
+def test_haproxy_accepts_the_result(folder: Path, replicas: int) -> None:
+    haproxy.write_error_files(folder / "errors")
+    path = folder / f"checked-{replicas}.cfg"
+    path.write_text(haproxy.rewrite(_rays_own(folder, replicas=replicas), FRONTEND, folder / "errors"))
+    (folder / "state").touch()
+    checked = subprocess.run([find_haproxy(), "-c", "-f", str(path)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_error_files_are_whole_answers_in_the_openai_envelope(folder: Path) -> None:
+    haproxy.write_error_files(folder / "errors")
+    for path in (folder / "errors").glob("*.http"):
+        head, _, body = path.read_bytes().partition(b"\r\n\r\n")
+        assert json.loads(body)["error"].keys() == {"message", "type", "param", "code"}
+        assert f"Content-Length: {len(body)}".encode() in head
+        assert (b"Retry-After: 2" in head) == head.startswith(b"HTTP/1.1 503")
+
+
+def test_the_launcher_rewrites_the_file_and_becomes_haproxy(folder: Path, original: str) -> None:
+    launcher = haproxy.write_launcher(folder / "launch", "/bin/echo", FRONTEND)
+    config = folder / "launched.cfg"
+    config.write_text(original)
+    done = subprocess.run(
+        [str(launcher), "-db", "-f", str(config), "-sf", "1", "2"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["-db", "-f", str(config), "-sf", "1", "2"]
+    assert "bind 127.0.0.1:18000" in config.read_text()
