@@ -87,15 +87,19 @@ class Gateway:
         await asyncio.to_thread(self._catalog.close)
 
     async def wait_for_death(self) -> None:
-        """Return once the engine has died for good. A remote engine never does: it is waited for instead."""
-        remote = isinstance(self._config.engine, OpenAIEngineSettings)
+        """Return once the engine has died for good. Until then, say whether it is ready: a remote one may come back."""
+        watching = asyncio.create_task(self._watch_health())
+        try:
+            await self._engine.dead()
+        finally:
+            watching.cancel()
+        self.status.mark_not_ready("the engine died")
+
+    async def _watch_health(self) -> None:
         while True:
             try:
                 await self._engine.check_health()
             except EngineError as error:
-                if not remote:
-                    self.status.mark_not_ready(f"the engine died: {error}")
-                    return
                 self.status.mark_not_ready(str(error))
             else:
                 self.status.mark_ready()
