@@ -24,7 +24,7 @@ class Control:
         from serving.process.replica import prepare_process
 
         plain = Orders.from_plain(orders)
-        prepare_process(plain)
+        prepare_process(plain, "control")
         reporter = Reporter(plain.reports, "control")
         try:
             self._plane = await start_control_plane(plain.config, reporter.progress)
@@ -49,16 +49,16 @@ class Replica:
         from serving.process.replica import prepare_process
 
         plain = Orders.from_plain(orders)
-        prepare_process(plain)
+        name = f"replica-{serve.get_replica_context().rank.rank}"
+        prepare_process(plain, name)
         timeout_s = plain.config.adapters.load_timeout_s * 2 + _CONTROL_TIMEOUT_MARGIN_S
 
         async def call(request: PlainRequest) -> PlainResponse:
             response: PlainResponse = await control.handle.remote(request)
             return response
 
-        rank = serve.get_replica_context().rank.rank
         host = "127.0.0.1" if plain.ray_address is None else ray.util.get_node_ip_address()
-        self._inner = Inner(plain, f"replica-{rank}", control=Relay(call, timeout_s=timeout_s), peer_host=host)
+        self._inner = Inner(plain, name, control=Relay(call, timeout_s=timeout_s), peer_host=host)
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         """Start the engine; then the app that Ray serves at this replica's own port."""

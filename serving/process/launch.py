@@ -42,6 +42,7 @@ def run(config: GatewayConfig, *, local: bool, ray_address: str | None, say: Say
             config=config,
             scratch=space.scratch,
             folder=Path.cwd(),
+            logs=space.logs,
             ray_address=ray_address,
             omp_threads=os.environ.get("OMP_NUM_THREADS"),
         )

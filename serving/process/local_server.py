@@ -69,7 +69,7 @@ async def serve(orders: Orders, listener: socket.socket) -> int:
         logger.error("the engine did not start", exc_info=starting.exception())
         status = 1
     elif starting.done():
-        reporter.ready(summary(orders.config, 1))
+        reporter.ready(await asyncio.to_thread(summary, orders.config, 1))
         await asyncio.wait({stop, serving}, return_when=asyncio.FIRST_COMPLETED)
     starting.cancel()
     server.should_exit = True
@@ -86,7 +86,6 @@ def main() -> None:
     parser.add_argument("--listener", type=int, required=True)
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     orders = Orders.read(arguments.orders)
     prepare_process(orders)
     status = uvloop.run(serve(orders, socket.socket(fileno=arguments.listener)))

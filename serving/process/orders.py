@@ -18,6 +18,8 @@ class Orders:
     """Folder for sockets and generated files, with a path short enough for them."""
     folder: Path
     """Working folder, which relative paths in the configuration start from."""
+    logs: Path
+    """Folder of log files, on the machine that the gateway was started on."""
     ray_address: str | None = None
     """Cluster to join; None to start Ray on this machine."""
     omp_threads: str | None = None
@@ -34,6 +36,7 @@ class Orders:
             "config": self.config.model_dump(mode="json", by_alias=True),
             "scratch": str(self.scratch),
             "folder": str(self.folder),
+            "logs": str(self.logs),
             "ray_address": self.ray_address,
             "omp_threads": self.omp_threads,
         }
@@ -45,6 +48,7 @@ class Orders:
             config=parse_config(data["config"]),
             scratch=Path(data["scratch"]),
             folder=Path(data["folder"]),
+            logs=Path(data["logs"]),
             ray_address=data["ray_address"],
             omp_threads=data["omp_threads"],
         )

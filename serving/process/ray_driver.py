@@ -100,7 +100,17 @@ def deploy(orders: Orders) -> None:
     try:
         serve.run(build_application(orders), name=APPLICATION, route_prefix="/")
     except RuntimeError as error:
-        raise DriverFailed(str(error)) from error
+        logger.exception("Ray Serve did not bring the application up")
+        raise DriverFailed(_why(error)) from error
+
+
+def _why(error: RuntimeError) -> str:
+    """The last line of what Ray Serve knows of the deployment that failed: its exception."""
+    application = serve.status().applications.get(APPLICATION)
+    messages = [one.message for one in application.deployments.values()] if application is not None else []
+    logger.error("deployments: %s", messages)
+    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
+    return lines[-1] if lines else str(error)
 
 
 def wait_until_routed(config: GatewayConfig, stopping: threading.Event) -> None:
@@ -149,8 +159,6 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     orders = Orders.read(arguments.orders)
     prepare_process(orders)
     reporter = Reporter(orders.reports, "ray")

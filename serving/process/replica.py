@@ -6,6 +6,8 @@ import os
 
 from starlette.types import ASGIApp
 
+from adapters.catalog import Catalog
+from adapters.errors import CatalogUnavailable
 from serving.config import GatewayConfig
 from serving.gateway import Gateway, build_gateway
 from serving.process.inflight import InFlight
@@ -61,20 +63,46 @@ class Replica:
 
 
 def summary(config: GatewayConfig, replicas: int) -> str:
-    """What serves, such as ``SmolLM2-135M-Instruct, 2 adapters, 1 replica``."""
+    """What serves, such as ``SmolLM2-135M-Instruct, 2 adapters, 1 replica``. Blocking: it asks the catalog."""
     parts = [config.model.public_name]
-    if config.adapters.enabled and config.adapters.preload:
-        parts.append(_count(len(config.adapters.preload), "adapter"))
+    adapters = _adapters(config)
+    if adapters:
+        parts.append(_count(adapters, "adapter"))
     parts.append(_count(replicas, "replica"))
     return ", ".join(parts)
+
+
+def _adapters(config: GatewayConfig) -> int:
+    """How many aliases have a version that answers."""
+    if not config.adapters.enabled:
+        return 0
+    try:
+        catalog = Catalog(config.state.url)
+        try:
+            aliases = catalog.snapshot().aliases.values()
+        finally:
+            catalog.close()
+    except CatalogUnavailable:
+        return 0
+    return sum(alias.stable is not None for alias in aliases)
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def prepare_process(orders: Orders) -> None:
-    """Set up this process as the operator meant it: working folder and thread settings."""
+def prepare_process(orders: Orders, name: str | None = None) -> None:
+    """Set up this process as the operator meant it: working folder, thread settings and log.
+
+    With ``name``, the log goes to a file of that name; where the folder of logs is not on this machine, and without
+    ``name``, to standard error.
+    """
+    to_file = name is not None and orders.logs.is_dir()
+    handler = logging.FileHandler(orders.logs / f"{name}.log") if to_file else logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     if orders.folder.is_dir():
         os.chdir(orders.folder)
     if orders.omp_threads is None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from adapters.catalog import Catalog
 from serving.config import GatewayConfig, parse_config
 from serving.errors import ConfigInvalid
 from serving.process import launch
@@ -18,6 +19,7 @@ from serving.process.ray_environment import preferred_ports, ray_environment
 from serving.process.replica import summary
 from serving.process.reports import Kind, Report, Reporter, ReportListener
 from serving.process.standby import Standby
+from tests.api.harness import version
 
 
 def config_of(**sections: Any) -> GatewayConfig:
@@ -113,7 +115,7 @@ async def test_standby_answers_503_and_gives_the_socket_back() -> None:
 
 def test_orders_survive_the_file_and_are_for_this_user_alone(tmp_path: Path) -> None:
     config = config_of(tasks={"t": {"output": {"json_schema": {"type": "object"}}}}, replicas=2)
-    orders = Orders(config, tmp_path, tmp_path, ray_address="auto", omp_threads="3")
+    orders = Orders(config, tmp_path, tmp_path, tmp_path, ray_address="auto", omp_threads="3")
     orders.write(tmp_path / "orders.json")
     assert Orders.read(tmp_path / "orders.json") == orders
     assert (tmp_path / "orders.json").stat().st_mode & 0o777 == 0o600
@@ -128,10 +130,16 @@ def test_the_address_for_clients_can_be_called(host: str, expected: str) -> None
     assert base_url(config) == f"http://{expected}:8000"
 
 
-def test_the_summary_counts_in_english() -> None:
-    one = config_of(adapters={"preload": [{"name": "a", "source": "s"}]})
-    assert summary(one, 1) == "tiny, 1 adapter, 1 replica"
-    assert summary(config_of(), 2) == "tiny, 2 replicas"
+def test_the_summary_counts_in_english(tmp_path: Path) -> None:
+    config = config_of(state={"url": f"sqlite:///{tmp_path / 'state.db'}"})
+    catalog = Catalog(config.state.url)
+    catalog.migrate()
+    assert summary(config, 2) == "tiny, 2 replicas"
+    found = version("triage")
+    catalog.register(found)
+    catalog.promote("triage", found.name, "me")
+    catalog.close()
+    assert summary(config, 1) == "tiny, 1 adapter, 1 replica"
 
 
 def test_no_request_is_cut_off_by_haproxy_before_its_own_limit(tmp_path: Path) -> None:
