@@ -11,24 +11,30 @@ from tests.conftest import AdapterFolder
 from tests.contract.engines import EngineCase, fake_engine, http_engine
 
 
-@pytest_asyncio.fixture(
-    loop_scope="session",
-    params=["fake", "http", pytest.param("vllm", marks=pytest.mark.engine)],
-)
-async def case(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EngineCase]:
+@pytest.fixture(params=["fake", "http", pytest.param("vllm", marks=pytest.mark.engine)])
+def implementation(request: pytest.FixtureRequest) -> EngineCase | str:
+    """The name of an implementation, or the real engine, which only its own tests start."""
+    if request.param != "vllm":
+        return str(request.param)
+    engine: VllmEngine = request.getfixturevalue("vllm_engine")
+    folder: AdapterFolder = request.getfixturevalue("adapter_folder")
+    return EngineCase(engine, folder, lambda: _running(engine), lambda _: None, 2048)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def case(implementation: EngineCase | str, tmp_path: Path) -> AsyncIterator[EngineCase]:
     """A started engine that holds no adapter."""
-    if request.param == "fake":
+    if implementation == "fake":
         async with fake_engine(tmp_path) as given:
             yield given
-    elif request.param == "http":
+    elif implementation == "http":
         async with http_engine(tmp_path) as given:
             yield given
     else:
-        engine: VllmEngine = request.getfixturevalue("vllm_engine")
-        folder: AdapterFolder = request.getfixturevalue("adapter_folder")
-        yield EngineCase(engine, folder, lambda: _running(engine), lambda _: None, 2048)
-        for adapter in await engine.resident():
-            await engine.unload_adapter(adapter.name)
+        assert isinstance(implementation, EngineCase)
+        yield implementation
+        for adapter in await implementation.engine.resident():
+            await implementation.engine.unload_adapter(adapter.name)
 
 
 def _running(engine: VllmEngine) -> int:
