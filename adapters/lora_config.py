@@ -84,9 +84,16 @@ class LoraConfig:
     alpha_pattern: Mapping[str, float]
     base_model: str | None
 
+    def matches(self, modules: Sequence[str]) -> set[str]:
+        """Those of ``modules`` that ``target_modules`` names, left-out layers and excluded modules among them.
+
+        Raises AdapterRejected with ``pattern_invalid``.
+        """
+        return _select(modules, self.target_modules, "target_modules")
+
     def targeted(self, modules: Sequence[str]) -> set[str]:
         """Those of ``modules`` that PEFT would have trained. Raises AdapterRejected with ``pattern_invalid``."""
-        found = _select(modules, self.target_modules, "target_modules")
+        found = self.matches(modules)
         if self.layers is not None and not isinstance(self.target_modules, str):
             found = {name for name in found if matching.layer_of(name, self.layers_pattern) in self.layers}
         return found - _select(modules, self.exclude_modules, "exclude_modules")

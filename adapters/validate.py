@@ -140,14 +140,14 @@ def _check_targets(config: LoraConfig, modules: list[str], pairs: Mapping[str, P
     every_layer = sorted({*modules, *pairs})
     for target in named:
         alone = target if isinstance(config.target_modules, str) else (target,)
-        means = config.only(alone).targeted(every_layer)
-        if not means:
+        if not config.only(alone).matches(every_layer):
             raise AdapterRejected(
                 "unknown_target_module",
                 f"`target_modules` names {target}, which matches no linear module of the base model; "
                 "was the adapter trained for another model?",
             )
-        if not means & pairs.keys():
+        trained = config.only(alone).targeted(every_layer)
+        if trained and not trained & pairs.keys():
             raise AdapterRejected(
                 "target_without_weights",
                 f"`target_modules` names {target}, but the adapter has no weights for it; save the adapter again.",

@@ -107,6 +107,14 @@ def test_ranks_that_differ_are_accepted_where_every_module_is_scaled_alike(tmp_p
     assert check(folder, base).rank == 8
 
 
+def test_excluded_modules_need_no_weights_though_the_targets_name_them(tmp_path: Path, base: BaseModelSpec) -> None:
+    folder = make_adapter(tmp_path / "a", base, target_modules=("q_proj", "k_proj"))
+    configure(folder, target_modules=["q_proj", "k_proj", "model.layers.0.self_attn.v_proj"])
+    assert refusal(folder, base) == "target_without_weights"
+    configure(folder, exclude_modules=["v_proj"])
+    check(folder, base)
+
+
 def test_one_module_with_an_effect_is_enough(adapter: Path, base: BaseModelSpec) -> None:
     weights = adapter / "adapter_model.safetensors"
     tensors = read_tensors(weights)
