@@ -59,7 +59,7 @@ MUTATIONS += [
     Mutation("weights_cut_in_the_header", "weights_truncated", "ends inside its header", cut_weights(lambda size: 100)),
     Mutation("weights_of_five_bytes", "weights_truncated", "only 5 bytes", cut_weights(lambda size: 5)),
     Mutation("weights_empty", "weights_empty", "is empty", cut_weights(lambda size: 0)),
-    Mutation("weights_oversize", "too_large", "above the limit", cut_weights(lambda size: 1 << 43)),
+    Mutation("weights_oversize", "too_large", "above the limit", cut_weights(lambda size: 1 << 36)),
 ]
 
 
