@@ -64,6 +64,11 @@ class _Sender(logging.Handler):
         except OSError:
             # Nobody listens once the engine is up.
             logging.getLogger("vllm").removeHandler(self)
+            self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+        super().close()
 
 
 def attach() -> None:
