@@ -63,7 +63,7 @@ def test_a_call_has_no_content() -> None:
 
 
 def test_a_piece_loses_its_empty_extras() -> None:
-    piece = {
+    piece: JsonObject = {
         "id": "x",
         "prompt_text": None,
         "choices": [{"index": 0, "delta": {}, "token_ids": None, "logprobs": None}],
