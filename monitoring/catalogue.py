@@ -174,6 +174,12 @@ ADAPTER_IN_FLIGHT = MetricSpec(
     "Generations that use an adapter version now.",
     ("adapter",),
 )
+CATALOG_REACHABLE = MetricSpec(
+    "loraplex_catalog_reachable",
+    "gauge",
+    "replicas",
+    "1 while this replica can read the adapter catalog; 0 while it serves by the last state that it read.",
+)
 SILENT_REPLICAS = MetricSpec(
     "loraplex_silent_replicas",
     "gauge",
@@ -202,5 +208,6 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     ADAPTER_SWAPS,
     ADAPTER_RESIDENT,
     ADAPTER_IN_FLIGHT,
+    CATALOG_REACHABLE,
     SILENT_REPLICAS,
 )

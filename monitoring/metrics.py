@@ -16,6 +16,7 @@ from monitoring.catalogue import (
     ADAPTER_UNLOADS,
     ADAPTER_WAIT,
     BASE,
+    CATALOG_REACHABLE,
     CATALOGUE,
     COMPLETION_TOKENS,
     CONTRACT_VIOLATIONS,
@@ -165,6 +166,10 @@ class GatewayMetrics:
     def adapter_swapped(self, alias: str, action: str) -> None:
         """An alias points at something else since now."""
         self._counter(ADAPTER_SWAPS, alias, action).inc()
+
+    def set_catalog_reachable(self, *, reachable: bool) -> None:
+        """Whether the desired state can be read now."""
+        self._gauge(CATALOG_REACHABLE).set(1 if reachable else 0)
 
     def set_residency(self, holdings: Sequence[Residency]) -> None:
         """Replace what is known of residency by ``holdings``."""

@@ -347,11 +347,13 @@ class ReplicaResidency:
         if self.catalog_error is None:
             logger.error("the adapter catalog cannot be reached, serving by its last known state: %s", error)
         self.catalog_error = str(error)
+        self._metrics.set_catalog_reachable(reachable=False)
 
     def _catalog_found(self) -> None:
         if self.catalog_error is not None:
             logger.info("the adapter catalog can be reached again")
         self.catalog_error = None
+        self._metrics.set_catalog_reachable(reachable=True)
 
     def _excess_pins_message(self) -> str:
         pins = self._capacity + self._desired.excess_pins

@@ -67,6 +67,7 @@ def _record_everything(metrics: GatewayMetrics) -> None:
     metrics.adapter_unloaded("triage@3", "evicted")
     metrics.adapter_swapped("triage", "promote")
     metrics.set_residency([Held("triage@1", in_flight=2)])
+    metrics.set_catalog_reachable(reachable=True)
     metrics.set_silent_replicas(1)
 
 

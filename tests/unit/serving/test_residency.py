@@ -279,8 +279,10 @@ async def test_it_goes_on_serving_while_the_catalog_is_away_and_recovers_alone(
         with caplog.at_level(logging.INFO):
             assert await replica.ask("triage") == (version, version)
             assert replica.residency.settled
+            assert replica.metric("loraplex_catalog_reachable") == 0
             await break_catalog(it, broken=False)
             await until(lambda: replica.residency.catalog_error is None)
+            assert replica.metric("loraplex_catalog_reachable") == 1
         assert "can be reached again" in caplog.text
         new = await it.add("triage", 2, promote=True)
         assert await replica.ask("triage") == (new, new)
