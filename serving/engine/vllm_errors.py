@@ -50,6 +50,8 @@ def from_exception(error: Exception) -> EngineError:
         return error
     if isinstance(error, EngineDeadError):
         return EngineUnavailable("The engine has stopped.")
-    from vllm.entrypoints.serve.exception_handling.error_response import create_error_response
-
+    try:
+        from vllm.entrypoints.serve.exception_handling.error_response import create_error_response
+    except ImportError:  # before 0.29
+        return translate(str(error), 400 if isinstance(error, ValueError | TypeError | OverflowError) else 500)
     return from_error_info(create_error_response(error).error)
