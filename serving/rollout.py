@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from adapters.errors import (
 )
 from adapters.sources import fetch_source, public_source
 from adapters.store import ArtifactStore
-from adapters.types import AdapterEvent, AdapterVersion, Alias, CatalogSnapshot, ReplicaReport
+from adapters.types import AdapterEvent, AdapterVersion, Alias, CatalogSnapshot, Holding, ReplicaReport
 from adapters.validate import AdapterLimits, validate
 from serving.config import GatewayConfig
 from serving.errors import InvalidRequest, NotReady
@@ -71,12 +71,29 @@ class AddResult:
     rollout: RolloutResult | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Overview:
     """The desired state, and what the live replicas say."""
 
     snapshot: CatalogSnapshot
     replicas: tuple[ReplicaReport, ...]
+
+    @cached_property
+    def by_adapter(self) -> dict[str, list[AdapterVersion]]:
+        """Every adapter that has a version or an alias, by name, with its versions, newest first."""
+        found: dict[str, list[AdapterVersion]] = {alias: [] for alias in self.snapshot.aliases}
+        for version in sorted(self.snapshot.versions.values(), key=lambda version: version.created_at, reverse=True):
+            found.setdefault(version.adapter, []).append(version)
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def holdings(self) -> dict[str, list[tuple[str, Holding]]]:
+        """What the replicas say of each version: pairs of a replica and its holding."""
+        found: dict[str, list[tuple[str, Holding]]] = {}
+        for report in self.replicas:
+            for holding in report.holdings:
+                found.setdefault(holding.version, []).append((report.replica, holding))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +103,7 @@ class Verification:
     version: AdapterVersion
     problem: str | None
     """What is wrong with the stored files; None when they are as they were added."""
-    replicas: tuple[ReplicaReport, ...]
+    overview: Overview
 
 
 class Rollouts:
@@ -140,7 +157,7 @@ class Rollouts:
         """
         found = find_version(await self._snapshot(), version)
         problem = await self._run(lambda: self._stored_problem(found))
-        return Verification(found, problem, await self._live())
+        return Verification(found, problem, await self.overview())
 
     # Adding and removing
 

@@ -21,7 +21,6 @@ from serving.api.admin_models import (
     VerificationView,
     VersionBody,
     VersionView,
-    adapter_names,
 )
 from serving.auth import Caller
 from serving.errors import InvalidRequest
@@ -64,9 +63,9 @@ class AdminApi:
         overview = await self._rollouts.overview()
         if "@" in name:
             return VersionView.of(find_version(overview.snapshot, name), overview)
-        names = adapter_names(overview.snapshot)
-        if name not in names:
-            known = f"there are {', '.join(names[:10])}" if names else "none was added yet"
+        if name not in overview.by_adapter:
+            some = list(overview.by_adapter)[:10]
+            known = f"there are {', '.join(some)}" if some else "none was added yet"
             raise AliasNotFound(f"There is no adapter `{name}`; {known}.")
         return AdapterView.of(name, overview)
 

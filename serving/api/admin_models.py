@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters.types import AdapterEvent, AdapterVersion, Alias, CatalogSnapshot, Holding, ReplicaReport
+from adapters.types import AdapterEvent, AdapterVersion, Alias, Holding, ReplicaReport
 from serving.rollout import AddResult, Overview, RolloutResult, Verification
 
 
@@ -145,12 +145,7 @@ class VersionView(_View):
             roles=[role for role, name in roles.items() if name == version.name],
             pinned=version.name in overview.snapshot.pins,
             staged=version.name in overview.snapshot.staged,
-            residency=[
-                HoldingView.of(report.replica, holding)
-                for report in overview.replicas
-                for holding in report.holdings
-                if holding.version == version.name
-            ],
+            residency=_residency(version.name, overview),
         )
 
 
@@ -188,13 +183,11 @@ class AdapterView(_View):
     @classmethod
     def of(cls, name: str, overview: Overview) -> Self:
         """The view of an adapter."""
-        versions = [version for version in overview.snapshot.versions.values() if version.adapter == name]
-        versions.sort(key=lambda version: version.created_at, reverse=True)
         alias = overview.snapshot.aliases.get(name)
         return cls(
             name=name,
             alias=AliasView.of(alias) if alias is not None else None,
-            versions=[VersionView.of(version, overview) for version in versions],
+            versions=[VersionView.of(version, overview) for version in overview.by_adapter[name]],
         )
 
 
@@ -211,7 +204,7 @@ class AdapterList(_View):
         """The view of everything."""
         return cls(
             revision=overview.snapshot.revision,
-            data=[AdapterView.of(name, overview) for name in adapter_names(overview.snapshot)],
+            data=[AdapterView.of(name, overview) for name in overview.by_adapter],
             replicas=[ReplicaView.of(report) for report in overview.replicas],
         )
 
@@ -282,12 +275,7 @@ class VerificationView(_View):
             ok=result.problem is None,
             problem=result.problem,
             digest=result.version.digest,
-            residency=[
-                HoldingView.of(report.replica, holding)
-                for report in result.replicas
-                for holding in report.holdings
-                if holding.version == result.version.name
-            ],
+            residency=_residency(result.version.name, result.overview),
         )
 
 
@@ -321,6 +309,5 @@ class EventList(_View):
     data: list[EventView]
 
 
-def adapter_names(snapshot: CatalogSnapshot) -> list[str]:
-    """Every adapter that has a version or an alias."""
-    return sorted({version.adapter for version in snapshot.versions.values()} | snapshot.aliases.keys())
+def _residency(version: str, overview: Overview) -> list[HoldingView]:
+    return [HoldingView.of(replica, holding) for replica, holding in overview.holdings.get(version, ())]
