@@ -9,29 +9,37 @@ from serving.errors import ConfigInvalid
 
 
 def preflight(config: GatewayConfig) -> list[str]:
-    """One line for each thing that would stop ``config`` from starting here; empty where nothing would.
+    """One line for each thing that ``config`` names and this machine lacks or the engine refuses.
 
-    Looks at local files and imports what the configuration names, vLLM included (some seconds); starts nothing,
-    loads no weights and opens no connection.
+    Imports what the configuration names, vLLM included (some seconds); starts nothing, loads no weights and opens no
+    connection.
+    """
+    return [*quick_preflight(config), *_adapter_problems(config), *_engine_problems(config)]
+
+
+def quick_preflight(config: GatewayConfig) -> list[str]:
+    """The part of :func:`preflight` that takes no time, and without which no start can succeed.
+
+    Adapters are no part of it: one that the catalog knows already serves even if its source is gone.
     """
     return [
         *_model_problems(config),
-        *_adapter_problems(config),
-        *_engine_problems(config),
+        *_secret_problems(config),
         *_state_problems(config),
         *_artifact_problems(config),
     ]
 
 
 def _model_problems(config: GatewayConfig) -> Iterator[str]:
+    if not isinstance(config.engine, VllmEngineSettings):
+        return
     folder = Path(config.model.id)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            yield f"`model.id`: {folder} holds no config.json, so it is no checkpoint"
-        elif isinstance(config.engine, VllmEngineSettings) and not any(folder.glob("*.safetensors")):
-            yield f"`model.id`: {folder} holds no .safetensors file"
-    elif folder.is_absolute() and isinstance(config.engine, VllmEngineSettings):
-        yield f"`model.id`: there is no folder {folder}"
+    if not folder.is_dir() and not folder.is_absolute():
+        return  # a hub id
+    if not (folder / "config.json").is_file():
+        yield f"`model.id`: there is no checkpoint in {folder} (no config.json)"
+    elif not any(folder.glob("*.safetensors")):
+        yield f"`model.id`: there is no checkpoint in {folder} (no .safetensors file)"
 
 
 def _adapter_problems(config: GatewayConfig) -> Iterator[str]:
@@ -43,16 +51,19 @@ def _adapter_problems(config: GatewayConfig) -> Iterator[str]:
             yield f"`adapters.preload[{index}].source`: {folder} holds no adapter_config.json"
 
 
-def _engine_problems(config: GatewayConfig) -> Iterator[str]:
+def _secret_problems(config: GatewayConfig) -> Iterator[str]:
     engine = config.engine
-    if isinstance(engine, OpenAIEngineSettings):
-        if engine.api_key_env is not None and not os.environ.get(engine.api_key_env):
-            yield f"`engine.api_key_env`: the environment variable {engine.api_key_env} is not set"
+    if isinstance(engine, OpenAIEngineSettings) and engine.api_key_env and not os.environ.get(engine.api_key_env):
+        yield f"`engine.api_key_env`: the environment variable {engine.api_key_env} is not set"
+
+
+def _engine_problems(config: GatewayConfig) -> Iterator[str]:
+    if not isinstance(config.engine, VllmEngineSettings):
         return
     try:
         from serving.engine.vllm_args import check_engine_args
 
-        check_engine_args(engine)
+        check_engine_args(config.engine)
     except ImportError as error:
         yield f"`engine.kind`: vLLM cannot be imported ({error}); install the extra `cpu` or `gpu`"
     except ConfigInvalid as error:

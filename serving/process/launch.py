@@ -9,8 +9,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from serving.config import GatewayConfig, VllmEngineSettings
+from serving.config import GatewayConfig
 from serving.errors import ConfigInvalid
+from serving.preflight import quick_preflight
 from serving.process import haproxy, ports, ray_environment, record, workspace
 from serving.process.orders import Orders, base_url
 from serving.process.supervisor import Plan, Supervisor
@@ -53,11 +54,8 @@ def run(config: GatewayConfig, *, local: bool, ray_address: str | None, say: Say
 
 def check(config: GatewayConfig) -> None:
     """Refuse what could only fail later, after minutes. Raises ConfigInvalid."""
-    if isinstance(config.engine, VllmEngineSettings):
-        path = Path(config.model.id).expanduser()
-        looks_local = config.model.id.startswith(("/", ".", "~")) or len(path.parts) > 2
-        if looks_local and not (path / "config.json").is_file():
-            raise ConfigInvalid(f"`model.id`: there is no checkpoint in {config.model.id} (no config.json)")
+    if problems := quick_preflight(config):
+        raise ConfigInvalid("\n".join(problems))
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ _INTRODUCTION = """\
 <!-- Written by `make docs` from serving/settings; do not edit. -->
 
 One YAML file describes a gateway. `loraplex config check FILE` validates it whole, the engine's arguments included,
-and says what would stop it from starting; `loraplex serve --config FILE` does the same before any engine starts.
+and says what this machine lacks for it. `loraplex serve --config FILE` starts no engine for a file that is not valid.
 
 The smallest one:
 

@@ -55,10 +55,10 @@ def test_check_says_what_the_machine_lacks(tmp_path: Path, monkeypatch: pytest.M
 
     assert result.exit_code == 1
     assert result.stderr.splitlines()[1:] == [
-        f"  - `adapters.preload[0].source`: there is no folder {tmp_path}/none",
-        f"  - `adapters.preload[1].source`: {tmp_path} holds no adapter_config.json",
         "  - `engine.api_key_env`: the environment variable REMOTE_KEY is not set",
         "  - `state.url`: the driver of `postgresql+pg8000` is not installed",
+        f"  - `adapters.preload[0].source`: there is no folder {tmp_path}/none",
+        f"  - `adapters.preload[1].source`: {tmp_path} holds no adapter_config.json",
     ]
 
 
