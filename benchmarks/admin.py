@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
+from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.fleet import ServerFailed
 from benchmarks.wire import Address, fetch
@@ -65,3 +66,15 @@ class Admin:
             if all(held <= allowed for held in loaded.values()) or time.perf_counter() > deadline:
                 return loaded
             await asyncio.sleep(0.2)
+
+
+async def requests_by_replica(address: Address) -> dict[str, int]:
+    """Generations that each replica says it has finished, from one scrape of the gateway."""
+    text = (await fetch(address, "/metrics")).body.decode()
+    counts: dict[str, int] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == "loraplex_requests_total":
+                replica = sample.labels.get("replica", "")
+                counts[replica] = counts.get(replica, 0) + int(sample.value)
+    return counts

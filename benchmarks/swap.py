@@ -25,7 +25,7 @@ import orjson
 import uvloop
 
 from benchmarks import gateway
-from benchmarks.admin import Admin
+from benchmarks.admin import Admin, requests_by_replica
 from benchmarks.fleet import REPOSITORY, Fleet, Server, ServerFailed, free_port, say
 from benchmarks.load import Call, LoadResult, chat_body, run_load
 from benchmarks.report import Target, add_common_options, finish
@@ -160,6 +160,7 @@ async def _run(
     loaded = await admin.wait_loaded_only(set(traffic.current), GONE_WITHIN_S)
     old = {replica: sorted(held - set(traffic.current)) for replica, held in loaded.items()}
     results = _report(result, traffic, swaps, swap_seconds, violations) | {
+        "requests_by_replica": await requests_by_replica(server.address),
         "versions": versions,
         "in_role_at_the_end": traffic.current,
         "held_by_each_engine_at_the_end": {replica: sorted(held) for replica, held in loaded.items()},
