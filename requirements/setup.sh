@@ -13,7 +13,7 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 # Debian packages that the wheels link against, or that a bare python3 lacks.
 missing_packages() {
-    ldconfig -p 2>/dev/null | grep -q 'libnuma\.so\.1' || echo libnuma1
+    "$python" -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null || echo libnuma1
     [ -x .venv/bin/python ] || "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         "$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'
 }

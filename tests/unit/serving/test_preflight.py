@@ -1,0 +1,56 @@
+"""What a valid configuration still needs from the machine."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.config import parse_config
+from serving.preflight import quick_preflight
+
+
+def _missing(**sections: Any) -> list[str]:
+    return quick_preflight(parse_config({"model": {"id": "org/base"}} | sections))
+
+
+def _remote(**settings: Any) -> dict[str, Any]:
+    return {"kind": "openai", "url": "http://127.0.0.1:9/v1"} | settings
+
+
+def test_a_hub_id_is_looked_up_only_at_the_start() -> None:
+    assert _missing() == []
+
+
+def test_a_local_model_must_be_a_checkpoint(tmp_path: Path) -> None:
+    model = {"id": str(tmp_path)}
+    assert _missing(model=model) == [f"`model.id`: there is no checkpoint in {tmp_path} (no config.json)"]
+
+    (tmp_path / "config.json").touch()
+    assert _missing(model=model) == [f"`model.id`: there is no checkpoint in {tmp_path} (no .safetensors file)"]
+
+    (tmp_path / "model.safetensors").touch()
+    assert _missing(model=model) == []
+
+
+def test_a_remote_engine_needs_no_checkpoint_here(tmp_path: Path) -> None:
+    assert _missing(model={"id": str(tmp_path / "none")}, engine=_remote()) == []
+
+
+def test_a_named_secret_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REMOTE_KEY", "")
+    assert len(_missing(engine=_remote(api_key_env="REMOTE_KEY"))) == 1
+
+    monkeypatch.setenv("REMOTE_KEY", "secret")
+    assert _missing(engine=_remote(api_key_env="REMOTE_KEY")) == []
+
+
+def test_a_gone_adapter_source_does_not_stop_a_start(tmp_path: Path) -> None:
+    preload = [{"name": "a", "source": str(tmp_path / "gone")}]
+
+    assert _missing(adapters={"preload": preload}) == []
+
+
+def test_a_database_driver_that_is_not_installed_is_named() -> None:
+    (problem,) = _missing(state={"url": "postgresql+pg8000://h/d"})
+
+    assert problem == "`state.url`: the driver of `postgresql+pg8000` is not installed"
