@@ -36,7 +36,7 @@ def print_adapters(answer: View) -> None:
     _console().print(table)
     replicas = answer["replicas"]
     ready = sum(replica["ready"] for replica in replicas)
-    _say(f"{len(replicas)} live, {ready} ready · revision {answer['revision']}", style="dim")
+    _say(f"live replicas: {len(replicas)}, {ready} ready · revision {answer['revision']}", style="dim")
 
 
 def print_detail(answer: View) -> None:
