@@ -11,11 +11,16 @@ python=$2
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
-# Debian packages that the wheels link against, or that a bare python3 lacks.
+# Debian packages that the wheels link against, or that a bare python3 lacks. vLLM on a processor compiles two small
+# kernels (sampling, log-probabilities) at their first use, with g++ and Python's headers.
 missing_packages() {
+    local version
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     "$python" -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null || echo libnuma1
-    [ -x .venv/bin/python ] || "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-        "$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'
+    command -v g++ >/dev/null || echo g++
+    "$python" -c 'import pathlib, sysconfig as s; pathlib.Path(s.get_path("include"), "Python.h").stat()' 2>/dev/null ||
+        echo "python$version-dev"
+    [ -x .venv/bin/python ] || "$python" -c 'import ensurepip, venv' 2>/dev/null || echo "python$version-venv"
 }
 
 install_packages() {
