@@ -81,7 +81,8 @@ def _run(config: Path, *, local: bool, tour_only: bool) -> int:
 @contextlib.contextmanager
 def _gateway(config: Path, *, local: bool) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running gateway and its address; stopped at the end. Raises DemoFailed."""
-    command = [sys.executable, "-m", "serving.cli.main", "serve", "--config", str(config), *(["--local"] * local)]
+    loraplex = Path(sys.executable).with_name("loraplex")
+    command = [str(loraplex), "serve", "--config", str(config), *(["--local"] * local)]
     # A session of its own: Ctrl-C reaches the demo alone, which then stops the gateway in order.
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
