@@ -26,6 +26,8 @@ from rich.table import Table
 
 BASE = "SmolLM2-135M-Instruct"
 TRIAGE, NOTES = "ticket-triage", "release-notes"
+ADAPTER = "triage"
+"""The adapter, and its alias, behind the task ``ticket-triage``."""
 NEXT_VERSION = "examples/adapters/ticket-triage-v2"
 TICKETS = Path("examples/ticket-triage/heldout-v2.jsonl")
 TICKET = "Hi, nobody here can sign in to Atlas since this morning and production is at a standstill. Please help!"
@@ -95,9 +97,9 @@ class _Tour:
 
     def _begin_with_first_version(self) -> str:
         """The first version serves, whatever an earlier tour left behind."""
-        added = self._post("adapters", {"name": TRIAGE, "source": "examples/adapters/ticket-triage-v1"})
+        added = self._post("adapters", {"name": ADAPTER, "source": "examples/adapters/ticket-triage-v1"})
         version: str = added["version"]["name"]
-        self._post(f"adapters/{TRIAGE}/promote", {"version": version})
+        self._post(f"adapters/{ADAPTER}/promote", {"version": version})
         return version
 
     def _ask(self, model: str, prompt: str) -> tuple[str, str, float]:
@@ -163,11 +165,11 @@ class _Tour:
             ]
             await _until(traffic, BEFORE)
             began = time.monotonic()
-            added = await asyncio.to_thread(self._post, "adapters", {"name": TRIAGE, "source": NEXT_VERSION})
+            added = await asyncio.to_thread(self._post, "adapters", {"name": ADAPTER, "source": NEXT_VERSION})
             second: str = added["version"]["name"]
             self._console.print(f"added    {second} (validated and stored, {time.monotonic() - began:.1f} s)")
             began = time.monotonic()
-            await asyncio.to_thread(self._post, f"adapters/{TRIAGE}/promote", {"version": second})
+            await asyncio.to_thread(self._post, f"adapters/{ADAPTER}/promote", {"version": second})
             self._console.print(f"promoted {second} (loaded, probed, flipped, {time.monotonic() - began:.1f} s)")
             await _until(traffic, traffic.total + AFTER)
             done.set()
@@ -177,10 +179,10 @@ class _Tour:
     def _rollback(self, second: str) -> None:
         self._title("And back")
         began = time.monotonic()
-        result = self._post(f"adapters/{TRIAGE}/rollback", {})
+        result = self._post(f"adapters/{ADAPTER}/rollback", {})
         _, fingerprint, _ = self._ask(TRIAGE, TICKET)
         self._console.print(
-            f"rolled back in {time.monotonic() - began:.1f} s: {TRIAGE} is {result['version']} again, "
+            f"rolled back in {time.monotonic() - began:.1f} s: {ADAPTER} is {result['version']} again, "
             f"and {fingerprint} answered"
         )
         if fingerprint == second:
