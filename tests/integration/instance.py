@@ -230,7 +230,7 @@ class Load:
         async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
             while not stop.is_set():
                 try:
-                    answer = await client.post(self._url, json=self._body)
+                    answer = await self._ask(client)
                 except httpx.HTTPError as error:
                     self.broken.append(repr(error))
                     await asyncio.sleep(0.05)
@@ -240,6 +240,13 @@ class Load:
                     if "retry-after" not in answer.headers or "error" not in answer.json():
                         self.without_retry_after.append(answer.text)
                     await asyncio.sleep(0.05)
+
+    async def _ask(self, client: httpx.AsyncClient) -> httpx.Response:
+        """As the OpenAI SDKs do, try once more when a kept connection was closed before it brought any answer."""
+        try:
+            return await client.post(self._url, json=self._body)
+        except httpx.RemoteProtocolError:
+            return await client.post(self._url, json=self._body)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
