@@ -1,6 +1,13 @@
 """What runs inside vLLM's worker processes: an account of the adapters that the worker itself holds."""
 
+import sys
 from typing import Any
+
+from serving.engine.vllm_cpu_lora import mend_base_rows
+
+if "vllm" in sys.modules:
+    # vLLM imports this module in each of its workers before it builds a model there, and nothing else does.
+    mend_base_rows()
 
 
 class AdapterAccount:

@@ -26,6 +26,8 @@ from serving.engine.protocol import (
 )
 from tests.live import served
 
+FREE_PIECES = 4
+"""Pieces that a held generation still gives: a response's first three are told before the engine begins."""
 CAPACITY = AdapterCapacity(slots=2, cpu_slots=4, max_rank=16)
 
 
@@ -62,7 +64,7 @@ def fake_case(engine: FakeEngine, backend: FakeEngine, root: Path, max_model_len
         return path
 
     def hold(held: bool) -> None:  # noqa: FBT001  (a switch)
-        backend.free_pieces = 1
+        backend.free_pieces = FREE_PIECES
         if held:
             backend.gate.clear()
         else:

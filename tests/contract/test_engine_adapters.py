@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from serving.engine.protocol import Endpoint, EngineAdapterError, EngineRequest, JsonObject
-from tests.contract.engines import EngineCase, eventually
+from tests.contract.engines import FREE_PIECES, EngineCase, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -131,7 +131,8 @@ async def test_closing_a_stream_aborts_it_in_the_engine(case: EngineCase, endpoi
     await case.engine.load_adapter("a@1", case.folder(1))
     case.hold(True)
     pieces = case.engine.stream(EngineRequest(endpoint, LONG[endpoint], "closing", "a@1"))
-    await anext(pieces)
+    for _ in range(FREE_PIECES):
+        await anext(pieces)
     await eventually(lambda: case.running() > 0, "the generation runs")
     await pieces.aclose()
     await eventually(lambda: case.running() == 0, "the generation is aborted")
