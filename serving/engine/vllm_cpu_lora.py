@@ -2,7 +2,7 @@
 
 In a batch that mixes adapters and the base model, vLLM marks the rows of the base model with slot -1. Its kernels for
 accelerators skip those rows; its plain-torch ones use -1 as an index, which is the *last* slot: whatever adapter sits
-there is then applied to the base model's requests. Seen in vLLM 0.29, unchanged in 0.32.
+there is then applied to the base model's requests. So in vLLM 0.29 and 0.32; reported there as vllm#48421, still open.
 """
 
 from collections.abc import Callable
