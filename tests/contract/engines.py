@@ -107,8 +107,11 @@ def openai_server(backend: FakeEngine) -> Starlette:
 
     async def load(request: Request) -> Response:
         body = await request.json()
+        name = body["lora_name"]
+        if name in {one.name for one in await backend.resident()}:
+            return _envelope(EngineAdapterError(f"The lora adapter '{name}' has already been loaded."), 400)
         try:
-            await backend.load_adapter(body["lora_name"], Path(body["lora_path"]))
+            await backend.load_adapter(name, Path(body["lora_path"]))
         except EngineAdapterError as error:
             return _envelope(error, 400)
         return PlainTextResponse("Success")
