@@ -1,6 +1,7 @@
 """What a valid configuration still needs from this machine: files, drivers, secrets, the engine's own opinion."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def quick_preflight(config: GatewayConfig) -> list[str]:
     return [
         *_model_problems(config),
         *_secret_problems(config),
+        *_compiler_problems(config),
         *_state_problems(config),
         *_artifact_problems(config),
     ]
@@ -55,6 +57,14 @@ def _secret_problems(config: GatewayConfig) -> Iterator[str]:
     engine = config.engine
     if isinstance(engine, OpenAIEngineSettings) and engine.api_key_env and not os.environ.get(engine.api_key_env):
         yield f"`engine.api_key_env`: the environment variable {engine.api_key_env} is not set"
+
+
+def _compiler_problems(config: GatewayConfig) -> Iterator[str]:
+    """vLLM compiles two small kernels at their first use; without a compiler the engine would die of it."""
+    if not isinstance(config.engine, VllmEngineSettings) or config.engine.env.get("TORCHDYNAMO_DISABLE") == "1":
+        return
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        yield "`engine.kind`: vLLM needs a C++ compiler at run time; install g++, or name another in CXX"
 
 
 def _engine_problems(config: GatewayConfig) -> Iterator[str]:

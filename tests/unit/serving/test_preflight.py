@@ -32,6 +32,17 @@ def test_a_local_model_must_be_a_checkpoint(tmp_path: Path) -> None:
     assert _missing(model=model) == []
 
 
+def test_vllm_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert [line.split(";")[0] for line in _missing()] == [
+        "`engine.kind`: vLLM needs a C++ compiler at run time",
+    ]
+    assert _missing(engine={"env": {"TORCHDYNAMO_DISABLE": "1"}}) == []
+    assert _missing(engine=_remote()) == []
+
+
 def test_a_remote_engine_needs_no_checkpoint_here(tmp_path: Path) -> None:
     assert _missing(model={"id": str(tmp_path / "none")}, engine=_remote()) == []
 
