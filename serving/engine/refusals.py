@@ -60,6 +60,22 @@ def check_stateless(body: Mapping[str, Any]) -> None:
             )
 
 
+def check_prompt_logprobs(body: Mapping[str, Any]) -> None:
+    """Refuse log-probabilities of the prompt, over which an engine with adapters has been seen to die.
+
+    vLLM 0.29 computes them for one request with the adapter rows of the whole batch. Raises EngineRejected.
+    """
+    asked = "prompt_logprobs" if body.get("prompt_logprobs") is not None else None
+    if body.get("echo") and body.get("logprobs") is not None:
+        asked = "echo"
+    if asked is not None:
+        raise EngineRejected(
+            f"Log-probabilities of the prompt are not available while the engine serves adapters; leave `{asked}` out.",
+            param=asked,
+            code="unsupported_parameter",
+        )
+
+
 _WITHOUT_EFFECT = {
     Endpoint.CHAT: {
         "functions": "send `tools` instead",

@@ -28,6 +28,7 @@ from serving.engine.protocol import (
     Progress,
     ResidentAdapter,
 )
+from serving.engine.refusals import check_prompt_logprobs
 from serving.engine.vllm_adapters import VllmAdapters
 from serving.engine.vllm_answers import ResponseEvents, normal_answer, normal_piece
 from serving.engine.vllm_errors import from_error_body, from_error_info, from_exception, name_param
@@ -205,6 +206,8 @@ class VllmEngine:
     async def _create(self, vllm: RunningVllm, request: EngineRequest, answer_id: str, *, stream: bool) -> Any:
         model = self._model.public_name if request.adapter is None else request.adapter
         serving = vllm.endpoints[request.endpoint]
+        if self._adapters is not None:
+            check_prompt_logprobs(request.body)
         body = prepare(request, model, answer_id, stream=stream)
         return await serving.create(validated(serving.model, body), _trace(request))
 

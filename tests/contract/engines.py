@@ -97,6 +97,16 @@ async def http_engine(root: Path) -> AsyncIterator[EngineCase]:
     await backend.stop()
 
 
+async def _loaded(backend: FakeEngine, name: str, path: Path) -> Response:
+    if name in {one.name for one in await backend.resident()}:
+        return _envelope(EngineAdapterError(f"The lora adapter '{name}' has already been loaded."), 400)
+    try:
+        await backend.load_adapter(name, path)
+    except EngineAdapterError as error:
+        return _envelope(error, 400)
+    return PlainTextResponse("Success")
+
+
 def openai_server(backend: FakeEngine) -> Starlette:
     """An OpenAI-compatible server with vLLM's runtime-LoRA routes, in front of ``backend``."""
 
@@ -107,14 +117,7 @@ def openai_server(backend: FakeEngine) -> Starlette:
 
     async def load(request: Request) -> Response:
         body = await request.json()
-        name = body["lora_name"]
-        if name in {one.name for one in await backend.resident()}:
-            return _envelope(EngineAdapterError(f"The lora adapter '{name}' has already been loaded."), 400)
-        try:
-            await backend.load_adapter(name, Path(body["lora_path"]))
-        except EngineAdapterError as error:
-            return _envelope(error, 400)
-        return PlainTextResponse("Success")
+        return await _loaded(backend, body["lora_name"], Path(body["lora_path"]))
 
     async def unload(request: Request) -> Response:
         await backend.unload_adapter((await request.json())["lora_name"])

@@ -146,8 +146,9 @@ async def test_a_tasks_output_contract_is_kept(live: LiveGateway) -> None:
             "context_length_exceeded",
         ),
         ({"temperature": -3}, openai.BadRequestError, None),
+        ({"extra_body": {"prompt_logprobs": 1}}, openai.BadRequestError, "unsupported_parameter"),
     ],
-    ids=["unknown model", "unknown role", "too long", "bad temperature"],
+    ids=["unknown model", "unknown role", "too long", "bad temperature", "prompt logprobs"],
 )
 async def test_the_sdk_raises_its_own_errors(
     live: LiveGateway, body: dict[str, Any], error: type[openai.APIStatusError], code: str | None

@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from serving.engine.protocol import Endpoint, EngineRejected
-from serving.engine.refusals import check_chat_roles, check_stateless, check_supported, object_schema
+from serving.engine.refusals import (
+    check_chat_roles,
+    check_prompt_logprobs,
+    check_stateless,
+    check_supported,
+    object_schema,
+)
 
 
 @pytest.mark.parametrize("role", ["system", "developer", "user", "tool"])
@@ -62,3 +68,15 @@ def test_parameters_are_made_an_object_and_refused_where_they_are_another_type()
         with pytest.raises(EngineRejected) as refusal:
             object_schema(wrong, "p")
         assert refusal.value.param == "p"
+
+
+@pytest.mark.parametrize("body", [{"prompt_logprobs": 0}, {"echo": True, "logprobs": 2}], ids=["chat", "completions"])
+def test_log_probabilities_of_the_prompt_are_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(EngineRejected, match="while the engine serves adapters") as refused:
+        check_prompt_logprobs(body)
+    assert refused.value.param in body
+
+
+@pytest.mark.parametrize("body", [{"logprobs": 2}, {"echo": True}, {"logprobs": True, "top_logprobs": 3}])
+def test_log_probabilities_of_the_answer_are_not(body: dict[str, Any]) -> None:
+    check_prompt_logprobs(body)
