@@ -110,12 +110,12 @@ async def test_a_version_that_cannot_be_loaded_changes_nothing_and_can_be_tried_
 
 
 async def test_a_load_that_takes_too_long_changes_nothing(tmp_path: Path) -> None:
-    async with world(tmp_path, adapters={"load_timeout_s": 0.3}) as it:
+    async with world(tmp_path, adapters={"load_timeout_s": 3.0}) as it:
         old = await it.add("triage", 1, promote=True)
         new = await it.add("triage", 2)
         [replica] = it.replicas
         replica.engine.load_gate.clear()
-        with pytest.raises(LoadFailed, match=r"within 0\.3 s"):
+        with pytest.raises(LoadFailed, match=r"within 3 s"):
             await it.rollouts.promote("triage", new, actor="tester")
         assert await replica.ask("triage") == (old, old)
         assert it.catalog.snapshot().staged == frozenset()
