@@ -58,5 +58,7 @@ def ray_environment(config: GatewayConfig, scratch: Path, launcher: Path, ports:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         # Ray would kill the largest process when the machine runs short of memory, whoever used it up.
         "RAY_memory_monitor_refresh_ms": "0",
+        # Ray's workers are nice by default, and with them the engine: everything else on the machine would go first.
+        "RAY_worker_niceness": "0",
         "RAY_DEDUP_LOGS": "0",
     }
