@@ -12,7 +12,7 @@ from adapters.catalog import Catalog
 from adapters.errors import CatalogUnavailable, LoadFailed
 from adapters.pool import AdapterPool
 from adapters.store import DiskCache
-from adapters.types import AdapterVersion, CatalogSnapshot, HoldingStatus, ReplicaReport
+from adapters.types import AdapterVersion, CatalogSnapshot, HoldingStatus, ReplicaReport, Tier
 from monitoring.metrics import GatewayMetrics
 from serving.account import PoolRecorder, account, refuse_adapter_tasks, swaps
 from serving.config import GatewayConfig
@@ -23,6 +23,12 @@ from serving.loading import AdapterLoader
 from serving.waiting import happens_within
 
 logger = logging.getLogger(__name__)
+
+ACCOUNT_AFTER_S = 15.0
+"""How old the engine's own account may get while nothing changes, in seconds.
+
+Asking costs: vLLM's workers spin for a second after every call, so asking every second keeps a core busy for ever.
+"""
 
 HEARTBEAT_S = 1.0
 """Longest time between two reports, in seconds."""
@@ -54,6 +60,7 @@ class ReplicaResidency:
         *,
         address: str | None = None,
         sweep_after_s: float = SWEEP_AFTER_S,
+        account_after_s: float = ACCOUNT_AFTER_S,
     ) -> None:
         self.snapshot = CatalogSnapshot(revision=-1, versions={}, aliases={})
         self.replica = replica
@@ -66,6 +73,9 @@ class ReplicaResidency:
         self._engine = engine
         self._metrics = metrics
         self._sweep_after_s = sweep_after_s
+        self._account_after_s = account_after_s
+        self._engine_holds: dict[str, Tier] = {}
+        self._asked_at: float | None = None
         self._loader = AdapterLoader(engine, cache, self._find, config.adapters.load_timeout_s)
         self._pool: AdapterPool | None = None
         self._capacity = 0
@@ -278,9 +288,10 @@ class ReplicaResidency:
 
     async def _keep_reporting(self) -> None:
         while True:
+            changed = self._dirty.is_set()
             self._dirty.clear()
             try:
-                await self._report()
+                await self._report(changed)
             except CatalogUnavailable as error:
                 self._catalog_lost(error)
             except Exception:
@@ -288,15 +299,27 @@ class ReplicaResidency:
             await asyncio.sleep(_REPORT_GAP_S)
             await happens_within(self._dirty, HEARTBEAT_S - _REPORT_GAP_S)
 
-    async def _report(self) -> None:
+    async def _ask_engine(self, changed: bool) -> bool:  # noqa: FBT001
+        """Have an account of the engine that is recent, or newer than what ``changed``. False if it does not live."""
+        now = time.monotonic()
+        try:
+            await self._engine.check_health()
+            if changed or self._asked_at is None or now - self._asked_at >= self._account_after_s:
+                self._engine_holds = {adapter.name: adapter.tier for adapter in await self._engine.resident()}
+                self._asked_at = now
+        except EngineError:
+            self._engine_holds, self._asked_at = {}, None
+            return False
+        return True
+
+    async def _report(self, changed: bool) -> None:  # noqa: FBT001
         revision = self.snapshot.revision
         ready = self._ready_versions()
-        try:
-            engine_holds = {adapter.name: adapter.tier for adapter in await self._engine.resident()}
-            alive = True
-        except EngineError:
-            engine_holds, alive = {}, False
-        if alive and self._pool is not None:
+        asked_at = self._asked_at
+        alive = await self._ask_engine(changed)
+        engine_holds = self._engine_holds
+        # Only a new account can tell of a loss: an old one does not know what was loaded since.
+        if alive and self._pool is not None and self._asked_at != asked_at:
             self._mend(self._pool, ready - engine_holds.keys())
         holdings = account(
             () if self._pool is None else self._pool.holdings(),

@@ -88,7 +88,8 @@ class World:
     async def start_replica(
         self, name: str, engine: FakeEngine | None = None, *, settled: bool = True, **options: Any
     ) -> Replica:
-        """Bring up one more replica."""
+        """Bring up one more replica, which asks its engine for an account at every report."""
+        options.setdefault("account_after_s", 0.0)
         slots = self.config.adapters
         engine = engine or FakeEngine(capacity=AdapterCapacity(slots.slots, slots.cpu_slots, slots.max_rank))
         registry = CollectorRegistry()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from adapters.errors import AdapterRejected, LoadFailed, VersionNotFound
 from adapters.types import HoldingStatus, Tier
 from serving.engine.fake import FakeEngine
-from serving.engine.protocol import AdapterCapacity
+from serving.engine.protocol import AdapterCapacity, ResidentAdapter
 from serving.errors import ConfigInvalid, NotReady
 from tests.lifecycle import PATIENCE_S, Replica, World, until, world
 
@@ -337,3 +338,26 @@ async def test_a_restart_of_everything_brings_back_what_was_served(tmp_path: Pat
         assert await held_everywhere(it.replicas) == [{stable, canary, pinned}] * 2
         alias = it.replicas[0].residency.snapshot.aliases["triage"]
         assert (alias.stable, alias.canary, alias.canary_share) == (stable, canary, 0.5)
+
+
+async def test_an_engine_is_not_asked_for_its_account_while_nothing_changes(tmp_path: Path) -> None:
+    class Counting(FakeEngine):
+        asked = 0
+
+        async def resident(self) -> Sequence[ResidentAdapter]:
+            self.asked += 1
+            return await super().resident()
+
+    async with world(tmp_path, replicas=0) as it:
+        engine = Counting()
+        replica = await it.start_replica("r0", engine, account_after_s=3600.0)
+        version = await it.add("triage", promote=True)
+        reports: dict[object, int] = {}
+
+        def reported_thrice_without_asking() -> bool:
+            [report] = it.catalog.replicas(5)
+            reports.setdefault(report.reported_at, engine.asked)
+            return len(reports) >= 3 and len(set(list(reports.values())[-3:])) == 1
+
+        await until(reported_thrice_without_asking)
+        assert await replica.held() == {version}
