@@ -53,7 +53,7 @@ class Traffic:
         self._milestone = (0, asyncio.Event())
         self._options = options
         self._random = random.Random(1)
-        self._prefix = " ".join(f"Rule {number}: be brief and kind." for number in range(30))
+        self._prefix = " ".join(f"Rule {number}: be brief and kind." for number in range(15))
 
     def calls(self) -> Iterator[Call]:
         """Endless until both conditions hold."""
@@ -224,7 +224,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--swaps", type=int, default=24)
     parser.add_argument("--concurrency", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=8, help="output tokens per answer")
+    parser.add_argument("--tokens", type=int, default=5, help="output tokens per answer")
     parser.add_argument("--versions", type=int, default=6, help="marker adapters to swap between")
     parser.add_argument("--model", type=Path, help="the base checkpoint's folder (default: the demo's)")
     parser.add_argument("--adapters", type=Path, help="keep the marker adapters here, and use them again")
