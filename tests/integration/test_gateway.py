@@ -3,6 +3,8 @@
 import asyncio
 import json
 import shutil
+from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,19 +170,27 @@ async def test_swaps_under_traffic_fail_nothing_and_leave_nothing(
     second = await _add(live, "triage", adapter_folder(2), promote=False)
     done = asyncio.Event()
     answers: dict[str, set[str]] = {}
+    answered: Counter[str] = Counter()
 
     async def keep_asking(client: openai.AsyncOpenAI) -> None:
         while not done.is_set():
             answer = await client.chat.completions.create(
                 model="support", messages=[USER], temperature=0, extra_body={"min_tokens": 8}
             )
-            answers.setdefault(answer.system_fingerprint or "", set()).add(answer.choices[0].message.content or "")
+            version = answer.system_fingerprint or ""
+            answers.setdefault(version, set()).add(answer.choices[0].message.content or "")
+            answered[version] += 1
+
+    async def has_answered(version: str, times: int) -> bool:
+        return answered[version] >= times
 
     async with live.sdk() as client:
         askers = [asyncio.create_task(keep_asking(client)) for _ in range(4)]
         for version in (second, first, second):
+            times = answered[version] + 2
             answer = await _admin(live, "adapters/triage/promote", {"version": version})
             assert answer.status_code == 200, answer.text
+            assert await eventually(partial(has_answered, version, times), wanted=True)
         done.set()
         await asyncio.gather(*askers)
     assert answers.keys() == {first, second}
