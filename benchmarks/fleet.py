@@ -24,7 +24,8 @@ import psutil
 
 from benchmarks.wire import Address, ExchangeFailed, fetch
 
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_LIBC = ctypes.CDLL(None, use_errno=True)
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -133,7 +134,7 @@ class Fleet:
         """Processes that outlived the server that had started them."""
 
     def __enter__(self) -> Self:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         self._logs.mkdir(parents=True, exist_ok=True)
         return self
@@ -171,6 +172,7 @@ class Fleet:
                 env={**os.environ, **(env or {})},
                 cwd=cwd,
                 start_new_session=True,
+                preexec_fn=_end_with_the_benchmark,
             )
         server = Server(name, process, Address("127.0.0.1", port), log)
         self.servers.append(server)
@@ -209,6 +211,11 @@ def end_all(processes: Sequence[psutil.Process]) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 stop(process)
         psutil.wait_procs(alive, timeout=patience_s)
+
+
+def _end_with_the_benchmark() -> None:
+    """In a server's first process: ask for SIGTERM when the benchmark dies, were it by `kill -9`."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _lives(process: psutil.Process) -> bool:
