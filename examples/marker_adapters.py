@@ -137,7 +137,7 @@ def train_markers(base: Path, out: Path, count: int, progress: Progress) -> dict
     Raises:
         TrainingError: the base cannot be used, or a marker is not answered reliably.
     """
-    markers = [marker_word(index) for index in range(count)]
+    markers = WORDS[:count]
     set_seed(0)
     tokenizer = load_tokenizer(base)
     model = attach_lora(load_base(base), RECIPE)
@@ -155,12 +155,6 @@ def train_markers(base: Path, out: Path, count: int, progress: Progress) -> dict
     manifest = {marker.lower(): marker for marker in markers}
     (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return manifest
-
-
-def marker_word(index: int) -> str:
-    """The marker of the adapter number ``index``: no marker is a part of another one."""
-    turn, position = divmod(index, len(WORDS))
-    return WORDS[position] if turn == 0 else f"{turn}{WORDS[position]}"
 
 
 class _MarkerTrainer:
@@ -194,19 +188,30 @@ class _MarkerTrainer:
     def reliability(self, marker: str) -> float:
         """Share of unseen prompts that greedy decoding answers with exactly the marker's answer."""
         self._model.eval()
-        rows = list(self._rows(marker, unseen_prompts()))
-        # Greedy decoding gives the answer exactly if each of its tokens is the likeliest after those before it.
+        # Rows of one length make the least padding.
+        rows = sorted(self._rows(marker, unseen_prompts()), key=lambda row: len(row.input_ids))
         with torch.no_grad():
-            wrong = sum(self._measure(batch)[1] > 0 for batch in batched(rows, self._collator, 1))
+            wrong = sum(self._wrong_rows(batch) for batch in batched(rows, self._collator, RECIPE.batch_size))
         self._model.train()
         return 1 - wrong / len(rows)
 
+    def _wrong_rows(self, batch: Mapping[str, Tensor]) -> int:
+        """How many rows greedy decoding would answer otherwise: with a token that is not the likeliest after the last.
+
+        All rows of a batch have the same answer, so their tokens form a rectangle.
+        """
+        logits, targets = self._logits(batch)
+        return int((logits.argmax(dim=1) != targets).view(len(batch["input_ids"]), -1).any(dim=1).sum())
+
     def _measure(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, int]:
         """Mean loss per token, and how many tokens would come out differently."""
+        logits, targets = self._logits(batch)
+        return torch.nn.functional.cross_entropy(logits, targets), int((logits.argmax(dim=1) != targets).sum())
+
+    def _logits(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         device = self._model.device
         with torch.autocast(device.type, torch.bfloat16):
-            logits, targets = answer_logits(self._model, {name: tensor.to(device) for name, tensor in batch.items()})
-        return torch.nn.functional.cross_entropy(logits, targets), int((logits.argmax(dim=1) != targets).sum())
+            return answer_logits(self._model, {name: tensor.to(device) for name, tensor in batch.items()})
 
     def _rows(self, marker: str, prompts: Iterator[list[ChatMessage]]) -> Iterator[EncodedRow]:
         answer = ChatMessage(role="assistant", content=f"{marker} is here.")
@@ -246,6 +251,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=4, help="how many (default: 4)")
     parser.add_argument("--base", type=Path, help="folder of the base checkpoint (default: the demo's)")
     options = parser.parse_args(arguments)
+    if not 1 <= options.count <= len(WORDS):
+        parser.error(f"--count must be between 1 and {len(WORDS)}, the number of marker words")
     keep_freed_memory()
     try:
         base = options.base or build()
