@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8000, help="port to serve on (default: 8000)")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it is ignored, and stays so
+        signal.signal(signal.SIGHUP, _interrupt)
     try:
         if not DEFAULT_FOLDER.is_dir():
             print("Unpacking the base model SmolLM2-135M-Instruct (once, half a minute)", flush=True)
@@ -74,8 +76,7 @@ def _run(config: Path, *, local: bool, tour_only: bool) -> int:
         if tour_only or status:
             return status
         print(f"\nThe gateway goes on serving at {address}. Ctrl-C stops it.", flush=True)
-        process.wait()
-        return status
+        return process.wait()
 
 
 @contextlib.contextmanager
