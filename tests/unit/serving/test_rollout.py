@@ -18,6 +18,10 @@ from serving.engine.protocol import EngineRejected
 from serving.errors import NotReady
 from tests.lifecycle import PATIENCE_S, Replica, until, world
 
+PAUSE_S = 0.002
+"""Between a client's requests, in seconds. Clients that never pause keep the interpreter's lock from the catalog's
+threads: a swap then takes seconds."""
+
 
 @asynccontextmanager
 async def traffic(replicas: list[Replica], alias: str, *, clients: int = 8) -> AsyncIterator[Counter[str]]:
@@ -30,7 +34,7 @@ async def traffic(replicas: list[Replica], alias: str, *, clients: int = 8) -> A
             chosen, answered = await replica.ask(alias, key=f"client-{number}")
             assert answered == chosen
             answers[answered] += 1
-            await asyncio.sleep(0)
+            await asyncio.sleep(PAUSE_S)
 
     async with asyncio.TaskGroup() as group:
         for replica in replicas:
