@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from lark import Lark
 from lark.exceptions import LarkError
 
-from serving.errors import ConfigInvalid
-
 _TOKENS = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)
     |(?P<define>::=)
@@ -28,7 +26,7 @@ _SET_SIGNS = re.compile(r"\\.|[\[&~|/]", re.DOTALL)
 
 
 def grammar_matcher(grammar: str) -> Callable[[str], bool]:
-    """A function that tells whether a whole text is derived from ``grammar``. Raises ConfigInvalid."""
+    """A function that tells whether a whole text is derived from ``grammar``. Raises ValueError."""
     try:
         if "::=" in grammar:
             source, start = _to_lark(grammar)
@@ -36,7 +34,7 @@ def grammar_matcher(grammar: str) -> Callable[[str], bool]:
             source, start = grammar, _first_lark_rule(grammar)
         parser = Lark(source, start=start, parser="earley", lexer="dynamic_complete")
     except LarkError as error:
-        raise ConfigInvalid(f"`grammar` cannot be read: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"cannot be read: {str(error).splitlines()[0]}") from error
 
     def matches(text: str) -> bool:
         try:
@@ -51,7 +49,7 @@ def grammar_matcher(grammar: str) -> Callable[[str], bool]:
 def _first_lark_rule(grammar: str) -> str:
     names = re.findall(r"^\s*[?!]?([a-z_][a-z0-9_]*)\s*(?:\.\d+)?\s*:", grammar, re.MULTILINE)
     if not names:
-        raise ConfigInvalid("`grammar` has no rules")
+        raise ValueError("has no rules")
     return "start" if "start" in names else str(names[0])
 
 
@@ -60,14 +58,14 @@ def _to_lark(grammar: str) -> tuple[str, str]:
     tokens = list(_tokens(grammar))
     defined = [tokens[i][1] for i in range(len(tokens) - 1) if tokens[i + 1][0] == "define"]
     if not defined:
-        raise ConfigInvalid("`grammar` has no rules")
+        raise ValueError("has no rules")
     names = {name: f"r{number}" for number, name in enumerate(dict.fromkeys(defined))}
     out: list[str] = []
     for position, (kind, text) in enumerate(tokens):
         follows = tokens[position + 1][0] if position + 1 < len(tokens) else ""
         if kind == "name":
             if text not in names:
-                raise ConfigInvalid(f"`grammar` uses the rule `{text}`, which it does not define")
+                raise ValueError(f"uses the rule `{text}`, which it does not define")
             out.append(f"\n{names[text]}" if follows == "define" else names[text])
         else:
             out.append(_translate(kind, text))
@@ -79,7 +77,7 @@ def _tokens(grammar: str) -> Iterator[tuple[str, str]]:
     while position < len(grammar):
         match = _TOKENS.match(grammar, position)
         if match is None or match.lastgroup is None:
-            raise ConfigInvalid(f"`grammar` cannot be read at {grammar[position : position + 20]!r}")
+            raise ValueError(f"cannot be read at {grammar[position : position + 20]!r}")
         position = match.end()
         if match.lastgroup != "space":
             yield match.lastgroup, match.group()
@@ -104,7 +102,7 @@ def _unquote(literal: str) -> str:
     try:
         return str(ast.literal_eval(literal))
     except (SyntaxError, ValueError):
-        raise ConfigInvalid(f"`grammar` has a string that cannot be read: {literal}") from None
+        raise ValueError(f"has a string that cannot be read: {literal}") from None
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -115,5 +113,5 @@ def _escape(match: re.Match[str]) -> str:
 def _repeat(bounds: str) -> str:
     low, comma, high = (part.strip() for part in bounds.partition(","))
     if comma and not high:
-        raise ConfigInvalid("`grammar` repeats `{n,}`: write it as `{n}` followed by `*`")
+        raise ValueError("repeats `{n,}`: write it as `{n}` followed by `*`")
     return f"~ {low}..{high}" if comma else f"~ {low}"

@@ -23,6 +23,7 @@ QUIET = "LORAPLEX_QUIET_ENGINE"
 """Set where vLLM's log lines below WARNING stay off the terminal."""
 
 _LIMIT = 4096
+_SEND_TIMEOUT_S = 1.0
 _PHASES: tuple[tuple[str, str], ...] = (
     (r"Initializing a V1 LLM engine", "starting the engine core"),
     (r"Starting to load model", "loading the weights"),
@@ -53,7 +54,9 @@ class _Sender(logging.Handler):
     def __init__(self, path: str) -> None:
         super().__init__(logging.INFO)
         self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        # Linux queues ten datagrams by default, and the listener may be busy importing.
+        self._socket.settimeout(_SEND_TIMEOUT_S)
 
     def emit(self, record: logging.LogRecord) -> None:
         text = f"{record.levelname} {record.getMessage()}"
@@ -61,6 +64,8 @@ class _Sender(logging.Handler):
             text = f"{record.levelname} {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
         try:
             self._socket.sendto(text.encode(errors="replace")[:_LIMIT], self._path)
+        except TimeoutError:
+            return
         except OSError:
             # Nobody listens once the engine is up.
             logging.getLogger("vllm").removeHandler(self)

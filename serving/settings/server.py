@@ -64,7 +64,7 @@ class LimitSettings(Settings):
 class ApiKey(Settings):
     """One caller's key. Only its hash is written here; `loraplex keys new` makes both."""
 
-    name: Name = Field(description="Who the key belongs to; appears in metrics and logs.")
+    name: Name = Field(description="Who the key belongs to; appears in logs and in an adapter's history.")
     hash: str = Field(description="`sha256:` and the hex digest of the key.", pattern=HASH_PATTERN)
     models: Items[str] = Field(
         default=("*",),

@@ -48,6 +48,15 @@ class OutputContract(Settings):
             raise ValueError(f"is not a JSON Schema: {f'`{place}`: ' if place else ''}{error.message}") from None
         return value
 
+    @field_validator("grammar")
+    @classmethod
+    def _grammar_is_a_grammar(cls, value: str | None) -> str | None:
+        from serving.grammars import grammar_matcher
+
+        if value is not None:
+            grammar_matcher(value)
+        return value
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if sum(getattr(self, name) is not None for name in type(self).model_fields) != 1:

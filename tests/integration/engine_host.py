@@ -59,7 +59,7 @@ async def cancelled_start(engine: VllmEngine) -> None:
 
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(engine.start(progress))
-    await begun.wait()
+    await asyncio.wait({task, asyncio.create_task(begun.wait())}, return_when=asyncio.FIRST_COMPLETED)
     pids = descendants()
     task.cancel()
     await asyncio.wait((task,))

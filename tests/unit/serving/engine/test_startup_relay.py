@@ -70,6 +70,27 @@ def test_phases_and_the_cause_of_a_failure_are_relayed(
     assert not [handler for handler in vllm_logger.handlers if type(handler).__module__ == startup_relay.__name__]
 
 
+def test_a_listener_that_is_busy_for_a_moment_misses_nothing(
+    vllm_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    free, all_told = threading.Event(), threading.Event()
+
+    def progress(message: str) -> None:
+        free.wait(5)
+        told.append(message)
+        if len(told) == 40:  # Far more than the socket queues.
+            all_told.set()
+
+    with StartupListener(progress) as listener:
+        monkeypatch.setenv(startup_relay.VARIABLE, listener.path)
+        startup_relay.attach()
+        threading.Timer(0.2, free.set).start()
+        for number in range(40):
+            vllm_logger.info("CPU KV cache size: %d tokens", number)
+        assert all_told.wait(5)
+
+
 def test_nothing_is_attached_where_nobody_listens(vllm_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
     before = list(vllm_logger.handlers)
     monkeypatch.setenv(startup_relay.VARIABLE, "/nowhere/socket")
