@@ -105,6 +105,11 @@ class GatewayConfig(Settings):
 
     def _adapter_problems(self) -> Iterator[str]:
         if self.serves_adapters:
+            if isinstance(self.engine, OpenAIEngineSettings) and self.replicas > 1:
+                yield (
+                    "`engine.adapters`: one server has one set of adapters, and one replica's unload would take them "
+                    "from the others; set `replicas: 1`, or `engine.adapters: none`"
+                )
             return
         reason = "`adapters.enabled` is false" if not self.adapters.enabled else "`engine.adapters` is `none`"
         if self.adapters.preload:

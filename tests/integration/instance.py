@@ -20,6 +20,8 @@ import psutil
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+WORKERS = 4
+"""Connections of a load."""
 _PROGRAM = "from serving.cli.main import main; main()"
 
 
@@ -214,7 +216,7 @@ async def eventually(condition: Callable[[], Any], what: str, timeout_s: float =
 class Load:
     """Requests one after another on each of several connections, until told to stop. Every answer is counted."""
 
-    def __init__(self, url: str, model: str, *, workers: int = 4, max_tokens: int = 2) -> None:
+    def __init__(self, url: str, model: str, *, workers: int = WORKERS, max_tokens: int = 2) -> None:
         self._url = f"{url}/v1/chat/completions"
         self._body = {
             "model": model,
@@ -223,6 +225,7 @@ class Load:
         }
         self._workers = workers
         self.statuses: list[int] = []
+        self.unavailable: list[str] = []
         self.without_retry_after: list[str] = []
         self.broken: list[str] = []
 
@@ -237,6 +240,7 @@ class Load:
                     continue
                 self.statuses.append(answer.status_code)
                 if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+                    self.unavailable.append(answer.text)
                     if "retry-after" not in answer.headers or "error" not in answer.json():
                         self.without_retry_after.append(answer.text)
                     await asyncio.sleep(0.05)

@@ -16,7 +16,7 @@ import pytest
 from serving.engine.fake import FakeEngine
 from tests.adapter_factory import make_adapter, make_base
 from tests.contract.engines import CAPACITY, openai_server
-from tests.integration.instance import Instance, Load, eventually, free_port
+from tests.integration.instance import WORKERS, Instance, Load, eventually, free_port
 from tests.live import served
 
 MODEL = "tiny"
@@ -165,7 +165,9 @@ async def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
 async def test_under_ray_no_kill_is_fatal(tmp_path: Path) -> None:
     """One start, because it takes half a minute: replica, HAProxy, raylet, then the whole program."""
     async with _remote() as remote:
-        settings = _settings(remote, tmp_path, replicas=2)
+        # Several replicas cannot share a remote server's adapters: with adapters, see test_kill_engine.
+        settings = _settings(remote, tmp_path, replicas=2, adapters={"enabled": False})
+        settings["engine"]["adapters"] = "none"
         async with Instance(tmp_path, settings) as instance:
             await _kill_a_replica(instance)
             await _kill(instance, "HAProxyManager", within_s=60)
@@ -176,20 +178,22 @@ async def test_under_ray_no_kill_is_fatal(tmp_path: Path) -> None:
             assert events[-1].startswith("broken"), events
             await instance.assert_nothing_left()
             await instance.start()
-            assert ALIAS in await _models(instance)
+            assert await _models(instance) == [MODEL]
             assert await instance.stop() == 0
             await instance.assert_nothing_left()
 
 
 async def _kill_a_replica(instance: Instance) -> None:
-    """With two replicas nobody notices: requests without an answer are repeated on the other one."""
+    """Requests without an answer are repeated on the other replica; at worst each connection gets one 503."""
     load = Load(instance.url, MODEL)
     async with load.running():
         await load.until_served(8, 30)
         instance.kill("ServeReplica:loraplex:Gateway")
         await load.until_served(40, 30)
         await eventually(lambda: len(instance.find("ServeReplica:loraplex:Gateway")) == 2, "a new replica", 90)
-    assert set(load.statuses) == {200}
+    assert set(load.statuses) <= {200, 503}
+    assert len(load.unavailable) <= WORKERS, load.unavailable
+    assert not load.without_retry_after
     assert not load.broken
 
 

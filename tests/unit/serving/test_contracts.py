@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from serving.config import OutputContract
 from serving.contracts import Contract, Violation
 from serving.engine.protocol import Endpoint
-from serving.errors import ConfigInvalid, InvalidRequest
+from serving.errors import InvalidRequest
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 
@@ -134,5 +135,5 @@ def test_grammars_in_both_notations_are_understood(grammar: str, text: str, *, m
     ],
 )
 def test_a_grammar_that_cannot_be_read_is_a_configuration_error(grammar: str) -> None:
-    with pytest.raises(ConfigInvalid, match="grammar"):
-        _contract(grammar=grammar)
+    with pytest.raises(ValidationError, match="grammar"):
+        OutputContract(grammar=grammar)
