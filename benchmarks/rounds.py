@@ -1,6 +1,7 @@
 """Interleaved rounds: every server takes its turn in every round, so that a slow minute slows them all."""
 
 import gc
+import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,12 +68,17 @@ async def interleave(
     seconds: float | None = None,
     label: str = "",
 ) -> dict[str, Series]:
-    """Load the contenders one after the other, ``rounds`` times. The one that goes first changes every round."""
+    """Load the contenders one after the other, ``rounds`` times, in an order of its own in every round.
+
+    The orders are random, and the same in every run: nobody always follows the same neighbour, whose last work may
+    still be going on.
+    """
     series = {name: Series() for name in contenders}
     names = list(contenders)
+    order = random.Random(len(names))
     for number in range(rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
+        order.shuffle(names)
+        for name in names:
             gc.collect()
             calls = contenders[name].calls(number, concurrency)
             result = await run_load(contenders[name].address, calls, concurrency=concurrency, seconds=seconds)
