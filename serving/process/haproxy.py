@@ -41,6 +41,9 @@ def rewrite(text: str, frontend: Frontend, errors: Path) -> str:
       inside HAProxy that answers 503. Without one, a request whose replica died on a connection that had served
       others would be closed without any answer.
     - A request that a dying replica never answered goes to another one, but only where repeating it is harmless.
+    - Several replicas share the models among them: one model's requests go to the same replica, which then holds its
+      adapter, until that replica has a quarter more to do than the average (consistent hashing with bounded loads,
+      Mirrokni et al., arXiv:1608.01350). What names no model in its first bytes goes to each in turn.
     """
     sections = [section for section in _sections(text) if section.title != _OWN_SECTION]
     replicas = {section.title.removeprefix("backend "): _replicas(section) for section in sections}
@@ -59,6 +62,14 @@ _FRONTEND_RULES = (
     # Ray's server echoes the caller's request id whatever it is, in a second header beside the gateway's.
     "http-request del-header x-request-id unless { req.hdr(x-request-id) -m reg ^[A-Za-z0-9._:-]{1,128}$ }",
     "http-response set-header x-request-id %[res.fhdr(x-request-id,1)] if { res.fhdr_cnt(x-request-id) gt 1 }",
+)
+
+
+_PLACEMENT = (
+    "option http-buffer-request",
+    "balance hash req.body,json_query('$.model')",
+    "hash-type consistent sdbm avalanche",
+    "hash-balance-factor 125",
 )
 
 
@@ -93,6 +104,8 @@ def _rewrite_section(
         for rewritten in _rewrite_line(line.strip(), section.title, frontend, errors, replicas):
             yield f"{indent}{rewritten}"
     if section.title.startswith("backend http-"):
+        if len(replicas[section.title.removeprefix("backend ")]) > 1:
+            yield from (f"    {line}" for line in _PLACEMENT)
         yield f"    server {_OWN_SERVER} unix@{errors / _SOCKET} backup no-check"
 
 
@@ -112,7 +125,7 @@ def _rewrite_line(
             return ["http-request deny deny_status 503"]
         case ["acl", "healthcheck", "path", "-i", _]:
             return [*_FRONTEND_RULES, line]
-        case ["http-request" | "http-response", *_] if line in _FRONTEND_RULES:
+        case _ if line in _FRONTEND_RULES or line in _PLACEMENT:
             return []
         case ["acl", name, test, "ge", "1"] if test.startswith("nbsrv("):
             # nbsrv() would count our own server, which is always up.

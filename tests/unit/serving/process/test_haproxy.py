@@ -103,6 +103,12 @@ def test_haproxy_accepts_the_result(folder: Path, replicas: int) -> None:
     assert checked.returncode == 0, checked.stderr
 
 
+def test_one_replica_needs_no_placement(rewritten: str, folder: Path) -> None:
+    one = haproxy.rewrite(_rays_own(folder, replicas=1), FRONTEND, folder / "errors")
+    assert "balance hash" in rewritten
+    assert "balance hash" not in one
+
+
 def test_error_files_are_whole_answers_in_the_openai_envelope(folder: Path) -> None:
     haproxy.write_error_files(folder / "errors")
     for path in (folder / "errors").glob("*.http"):
