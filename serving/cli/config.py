@@ -1,12 +1,12 @@
 """``loraplex config``: check a file, show what it comes to, print the reference."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from serving.config import GatewayConfig, OpenAIEngineSettings, load_config
+from serving.engine.vllm_environment import default_log_level
 from serving.errors import ConfigInvalid
 
 app = typer.Typer(no_args_is_help=True, help="Check a configuration file; print the reference.")
@@ -18,10 +18,11 @@ _File = Annotated[Path, typer.Argument(envvar="LORAPLEX_CONFIG", help="The gatew
 def check(file: _File) -> None:
     """Validate FILE whole, the engine's arguments and this machine included. Exit 1 if anything is wrong."""
     config = _load(file)
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its remarks on this machine would bury ours
     from serving.preflight import preflight
 
-    if problems := preflight(config):
+    with default_log_level("ERROR"):  # vLLM's remarks on this machine would bury ours
+        problems = preflight(config)
+    if problems:
         typer.echo(f"{file} is valid, but cannot start here:", err=True)
         for problem in problems:
             typer.echo(f"  - {problem}", err=True)

@@ -54,15 +54,13 @@ class AppliedEnvironment:
 
 
 @contextmanager
-def quiet_import() -> Iterator[None]:
-    """While vLLM is first imported: its log in this process starts at WARNING unless a level was asked for."""
+def default_log_level(level: str) -> Iterator[None]:
+    """While vLLM is imported, which is when it configures its log: its level, unless one was asked for."""
     if "VLLM_LOGGING_LEVEL" in os.environ:
         yield
         return
-    os.environ["VLLM_LOGGING_LEVEL"] = "WARNING"
+    os.environ["VLLM_LOGGING_LEVEL"] = level
     try:
-        import vllm.logger  # noqa: F401
-
         yield
     finally:
         del os.environ["VLLM_LOGGING_LEVEL"]

@@ -20,7 +20,7 @@ from serving.config import AdapterSettings, ModelSettings, VllmEngineSettings
 from serving.engine.protocol import Endpoint, EngineUnavailable, Progress
 from serving.engine.startup_relay import StartupListener
 from serving.engine.vllm_args import make_arguments
-from serving.engine.vllm_environment import AppliedEnvironment, engine_environment, quiet_import
+from serving.engine.vllm_environment import AppliedEnvironment, default_log_level, engine_environment
 from serving.errors import ConfigInvalid
 
 _T = TypeVar("_T")
@@ -174,7 +174,7 @@ def _build(
     model: ModelSettings, settings: VllmEngineSettings, adapters: AdapterSettings, listener: StartupListener
 ) -> tuple[Any, Any]:
     listener.say("importing vLLM")
-    with quiet_import():
+    with default_log_level("WARNING"):
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM

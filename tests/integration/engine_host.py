@@ -54,6 +54,7 @@ async def cancelled_start(engine: VllmEngine) -> None:
     begun = asyncio.Event()
 
     def progress(message: str) -> None:
+        tell("progress", message=message)
         if "engine core" in message:
             loop.call_soon_threadsafe(begun.set)
 
@@ -64,7 +65,8 @@ async def cancelled_start(engine: VllmEngine) -> None:
     task.cancel()
     await asyncio.wait((task,))
     await engine.stop()
-    tell("cancelled", cancelled=task.cancelled(), pids=pids)
+    error = None if task.cancelled() else task.exception()
+    tell("cancelled", cancelled=task.cancelled(), error=repr(error), pids=pids)
 
 
 async def obey(engine: VllmEngine) -> None:

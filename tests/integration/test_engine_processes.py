@@ -38,6 +38,7 @@ class Host:
                 if not line.startswith(b'{"event"'):
                     continue
                 event: dict[str, Any] = json.loads(line)
+                print(event)  # what pytest shows beside a failure
                 if event["event"] == name:
                     return event
         raise AssertionError(f"the host ended before the event {name!r}")
@@ -143,7 +144,7 @@ async def test_a_stopped_engine_leaves_no_process(base_checkpoint: Path) -> None
 async def test_a_start_that_is_given_up_leaves_no_process(base_checkpoint: Path) -> None:
     async with hosted(base_checkpoint, "--cancel-start") as host:
         event = await host.event("cancelled", START_TIMEOUT_S)
-        assert event["cancelled"]
+        assert event["cancelled"], event
         await gone([pid for pid in event["pids"] if "resource_tracker" not in _command(pid)])
 
 

@@ -1,6 +1,7 @@
 """``loraplex config`` and ``loraplex keys``."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,13 @@ def test_check_prints_what_a_valid_file_comes_to(tmp_path: Path) -> None:
     assert "is valid" in result.stdout
     assert "openai, http://127.0.0.1:9/v1" in result.stdout
     assert "t (base model)" in result.stdout
+
+
+def test_check_leaves_the_environment_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_LOGGING_LEVEL", raising=False)
+    before = dict(os.environ)
+    assert CliRunner().invoke(config.app, ["check", str(_file(tmp_path, _REMOTE))]).exit_code == 0
+    assert dict(os.environ) == before
 
 
 def test_check_prints_one_line_for_each_problem(tmp_path: Path) -> None:
