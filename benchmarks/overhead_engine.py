@@ -15,6 +15,8 @@ NAME = "SmolLM2-135M-Instruct"
 BARE, AGAIN, LORAPLEX, RAY_LLM = "bare-vllm", "bare-vllm-again", "loraplex", "ray-llm"
 LORA: dict[str, Any] = {"enable_lora": True, "max_loras": 4, "max_cpu_loras": 8, "max_lora_rank": 16}
 START_TIMEOUT_S = 400.0
+SPIN_S = 1.5
+"""vLLM's worker waits for its next step in a loop that keeps a core busy for a second before it sleeps."""
 
 
 def _calls(options: argparse.Namespace) -> CallsFor:
@@ -22,7 +24,7 @@ def _calls(options: argparse.Namespace) -> CallsFor:
 
     def calls(number: int, concurrency: int) -> Iterable[Call]:
         # Fewer requests at low concurrency, so that every turn takes about as long.
-        count = max(concurrency * 2, options.requests * concurrency // 16, 6)
+        count = max(concurrency * 2, options.requests * concurrency // 16, 12)
         for index in range(count):
             prompt = f"Note {number}-{concurrency}-{index}: tell me something about {topics[index % len(topics)]}."
             body = chat_body(NAME, prompt, max_tokens=options.tokens, stream=True, ignore_eos=True, temperature=0)
@@ -54,7 +56,7 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Tar
         # Prompts of its own: the server may have kept what it computed for those of the same round.
         contenders[AGAIN] = Contender(contenders[BARE].address, lambda number, level: calls(number + 1000, level))
         cells = {
-            level: await interleave(contenders, rounds=options.rounds, concurrency=level, label="engine")
+            level: await interleave(contenders, rounds=options.rounds, concurrency=level, rest_s=SPIN_S, label="engine")
             for level in levels
         }
     results |= {f"c={level}": _cell(series) for level, series in cells.items()}

@@ -1,5 +1,6 @@
 """Interleaved rounds: every server takes its turn in every round, so that a slow minute slows them all."""
 
+import asyncio
 import gc
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -66,12 +67,13 @@ async def interleave(
     rounds: int,
     concurrency: int,
     seconds: float | None = None,
+    rest_s: float = 0.0,
     label: str = "",
 ) -> dict[str, Series]:
     """Load the contenders one after the other, ``rounds`` times, in an order of its own in every round.
 
     The orders are random, and the same in every run: nobody always follows the same neighbour, whose last work may
-    still be going on.
+    still be going on. ``rest_s`` seconds go by before each turn, for servers that stay busy after their last answer.
     """
     series = {name: Series() for name in contenders}
     names = list(contenders)
@@ -80,6 +82,7 @@ async def interleave(
         order.shuffle(names)
         for name in names:
             gc.collect()
+            await asyncio.sleep(rest_s)
             calls = contenders[name].calls(number, concurrency)
             result = await run_load(contenders[name].address, calls, concurrency=concurrency, seconds=seconds)
             series[name].turns.append(result)

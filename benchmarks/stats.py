@@ -1,5 +1,6 @@
 """The arithmetic behind every report: medians, percentiles and paired ratios. Pure."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,10 +42,25 @@ class Paired:
         """The middle round: one disturbed round does not move it."""
         return statistics.median(self.values)
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Where the median of ever more rounds would lie, with a confidence of at least 95 %; None below six rounds.
+
+        Two order statistics, whose confidence follows from the binomial distribution with p = 1/2, whatever the
+        values are distributed like (Conover, Practical Nonparametric Statistics, section 3.2).
+        """
+        count = len(self.values)
+        outside, below = 0.0, -1
+        while (outside := outside + 2 * math.comb(count, below + 1) / 2**count) <= 0.05:
+            below += 1
+        ordered = sorted(self.values)
+        return (ordered[below], ordered[count - 1 - below]) if below >= 0 else None
+
     def report(self, digits: int = 4) -> dict[str, Any]:
-        """The median with the lowest and highest round and the rounds themselves."""
+        """The median with its interval, the lowest and highest round and the rounds themselves."""
         return {
             "median": round(self.median, digits),
+            "median_interval_95": [round(value, digits) for value in self.interval] if self.interval else None,
             "low": round(min(self.values), digits),
             "high": round(max(self.values), digits),
             "rounds": [round(value, digits) for value in self.values],

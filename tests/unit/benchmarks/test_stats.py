@@ -37,7 +37,13 @@ def test_one_disturbed_round_does_not_move_the_median_ratio() -> None:
 
 def test_differences_are_taken_round_by_round() -> None:
     report = differences([5, 7], [4, 4]).report()
-    assert report == {"median": 2.0, "low": 1, "high": 3, "rounds": [1, 3]}
+    assert report == {"median": 2.0, "median_interval_95": None, "low": 1, "high": 3, "rounds": [1, 3]}
+
+
+@pytest.mark.parametrize(("rounds", "interval"), [(5, None), (6, (1, 6)), (12, (3, 10)), (20, (6, 15))])
+def test_the_interval_of_the_median_is_that_of_the_sign_test(rounds: int, interval: tuple[int, int] | None) -> None:
+    # The columns of the published tables: n = 6, 12 and 20 give the order statistics 1, 3 and 6 from either end.
+    assert ratios(range(rounds, 0, -1), [1] * rounds).interval == interval
 
 
 def test_rounds_that_do_not_pair_are_refused() -> None:
