@@ -73,3 +73,10 @@ async def vllm_engine(base_checkpoint: Path) -> AsyncIterator[VllmEngine]:
         await engine.start(lambda _: None)
     yield engine
     await engine.stop()
+
+
+def unfinished(engine: VllmEngine) -> int:
+    """How many generations vLLM's own metrics say it works on."""
+    lines = engine.metrics_text().decode().splitlines()
+    waiting = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
+    return int(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(waiting)))

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from serving.engine.vllm import VllmEngine
-from tests.conftest import AdapterFolder
+from tests.conftest import AdapterFolder, unfinished
 from tests.contract.engines import EngineCase, fake_engine, http_engine
 
 
@@ -18,7 +18,7 @@ def implementation(request: pytest.FixtureRequest) -> EngineCase | str:
         return str(request.param)
     engine: VllmEngine = request.getfixturevalue("vllm_engine")
     folder: AdapterFolder = request.getfixturevalue("adapter_folder")
-    return EngineCase(engine, folder, lambda: _running(engine), lambda _: None, 2048)
+    return EngineCase(engine, folder, lambda: unfinished(engine), lambda _: None, 2048)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -35,10 +35,3 @@ async def case(implementation: EngineCase | str, tmp_path: Path) -> AsyncIterato
         yield implementation
         for adapter in await implementation.engine.resident():
             await implementation.engine.unload_adapter(adapter.name)
-
-
-def _running(engine: VllmEngine) -> int:
-    """Generations in progress by vLLM's own metrics."""
-    lines = engine.metrics_text().decode().splitlines()
-    waiting = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
-    return int(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(waiting)))

@@ -101,6 +101,9 @@ async def live(
             "tasks": {
                 "support": {"adapter": "triage", "sampling": {"max_tokens": 8}},
                 "labels": {"output": {"json_schema": ANSWER_SCHEMA}, "sampling": {"max_tokens": 48}},
+                "code": {"output": {"regex": "[A-C][0-9]{3}"}},
+                "colour": {"output": {"choice": ["red", "green"]}},
+                "sum": {"output": {"grammar": 'root ::= "1+" [2-4] "=" [0-9]'}},
             },
             "state": {"url": f"sqlite:///{folder}/state.db"},
             "artifacts": {"url": str(folder / "artifacts")},

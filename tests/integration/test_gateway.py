@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 from collections import Counter
 from functools import partial
@@ -17,7 +18,7 @@ from adapters.base_model import BaseModelSpec
 from tests.adapter_factory import make_adapter
 from tests.adapter_mutations import MUTATIONS
 from tests.api.openai_schema import check, requires_description
-from tests.conftest import AdapterFolder
+from tests.conftest import AdapterFolder, unfinished
 from tests.integration.conftest import ANSWER_SCHEMA, LiveGateway, eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
@@ -129,12 +130,48 @@ async def test_a_forced_tool_call_has_an_object_as_its_arguments(live: LiveGatew
     assert isinstance(json.loads(calls[0].function.arguments), dict)
 
 
-async def test_a_tasks_output_contract_is_kept(live: LiveGateway) -> None:
+async def test_a_tasks_json_schema_is_kept(live: LiveGateway) -> None:
     async with live.sdk() as client:
         answer = await client.chat.completions.with_raw_response.create(model="labels", messages=[USER])
     content = answer.parse().choices[0].message.content
     Draft202012Validator(ANSWER_SCHEMA).validate(json.loads(content or ""))
     assert answer.headers.get("x-loraplex-contract") != "violated"
+
+
+@pytest.mark.parametrize(
+    ("task", "contract"), [("code", "[A-C][0-9]{3}"), ("colour", "red|green"), ("sum", r"1\+[2-4]=[0-9]")]
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_tasks_regex_choice_or_grammar_is_kept(
+    live: LiveGateway,
+    task: str,
+    contract: str,
+    stream: bool,  # noqa: FBT001
+) -> None:
+    async with live.sdk() as client:
+        if stream:
+            pieces = await client.chat.completions.create(model=task, messages=[USER], stream=True)
+            content = "".join([piece.choices[0].delta.content or "" async for piece in pieces if piece.choices])
+        else:
+            answer = await client.chat.completions.create(model=task, messages=[USER])
+            content = answer.choices[0].message.content or ""
+    assert re.fullmatch(contract, content)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_client_that_leaves_ends_its_generation(live: LiveGateway, stream: bool) -> None:  # noqa: FBT001
+    body = {"model": "smollm2", "prompt": "Once", "max_tokens": 1900, "ignore_eos": True, "stream": stream}
+
+    async def running() -> int:
+        return unfinished(live.engine)
+
+    async with httpx.AsyncClient(base_url=f"{live.url}/v1", timeout=60) as client:
+        request = asyncio.create_task(client.post("/completions", json=body))
+        assert await eventually(running, 1) == 1
+        request.cancel()
+        await asyncio.wait([request])
+    # 1,900 tokens would take far longer.
+    assert await eventually(running, 0, within_s=3) == 0
 
 
 @pytest.mark.parametrize(
