@@ -50,6 +50,10 @@ def ray_environment(config: GatewayConfig, scratch: Path, launcher: Path, ports:
         # The app runs on the replica's own event loop: no thread hop for a request or for a token.
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
         "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+        # Ray's own processes look for changes and export metrics ten times a second, on cores that the engine wants.
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
+        "RAY_raylet_report_resources_period_milliseconds": "1000",
         "RAY_SERVE_LOG_TO_STDERR": "0",
         # Ray's own ports take orders only from this instance's processes.
         "RAY_AUTH_MODE": "token",
