@@ -50,7 +50,7 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Tar
         await settle([server for server, _ in servers], cores=0.15, patience_s=90)
         results: dict[str, Any] = {
             "start_s": {server.name: round(seconds, 1) for server, seconds in servers},
-            "idle_cores": (idle := await idle_cores([server for server, _ in servers], seconds=5)),
+            "idle_cores": (idle := await idle_cores([server for server, _ in servers], seconds=15)),
             "memory_mib": {server.name: server.resident_bytes() // 2**20 for server, _ in servers},
         }
         # Prompts of its own: the server may have kept what it computed for those of the same round.
