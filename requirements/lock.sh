@@ -9,7 +9,7 @@ torch=(--torch-backend cpu)
 
 resolve() {
     .venv/bin/uv pip compile pyproject.toml --python-version 3.11 --python-platform x86_64-manylinux_2_35 \
-        --extra train --extra demo --extra dev --no-header --no-annotate \
+        --extra train --extra knowledge --extra demo --extra dev --no-header --no-annotate \
         --no-emit-index-url --no-emit-find-links --quiet "$@" >/dev/null
 }
 

@@ -68,4 +68,4 @@ say "Installing the pinned packages ($variant)"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
     "$(grep '^uv==' "${pins[1]}" | cut -d' ' -f1)"
 .venv/bin/uv pip install --python .venv/bin/python "${where_torch_is[@]}" "${pins[@]}" \
-    --build-constraints "${pins[1]}" --editable ".[$variant,train,demo,dev]"
+    --build-constraints "${pins[1]}" --editable ".[$variant,train,knowledge,demo,dev]"

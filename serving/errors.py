@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters import errors as adapter_errors
+from retrieval import errors as knowledge_errors
 from serving.engine import protocol as engine
 
 
@@ -133,17 +134,24 @@ ERROR_TABLE: dict[type[Exception], Answer] = {
     adapter_errors.BaseModelUnreadable: Answer(500, "server_error", "base_model_unreadable"),
     adapter_errors.StoreUnavailable: Answer(503, "server_error", "store_unavailable", retry_after_s=5),
     adapter_errors.CatalogUnavailable: Answer(503, "server_error", "catalog_unavailable", retry_after_s=5),
+    knowledge_errors.DocumentUnreadable: Answer(400, _INVALID, "invalid_file"),
+    knowledge_errors.FilterInvalid: Answer(400, _INVALID, "invalid_filter"),
+    knowledge_errors.AttributesInvalid: Answer(400, _INVALID, "invalid_attributes"),
+    knowledge_errors.EmbedderUnavailable: Answer(503, "server_error", "embedder_unavailable", retry_after_s=5),
+    knowledge_errors.RerankerUnavailable: Answer(503, "server_error", "reranker_unavailable", retry_after_s=5),
+    knowledge_errors.IndexMismatch: Answer(500, "server_error", "index_mismatch"),
+    knowledge_errors.IndexUnavailable: Answer(503, "server_error", "index_unavailable", retry_after_s=5),
     Exception: Answer(500, "server_error", "internal_error"),
 }
 """Looked up along the class's method resolution order: the nearest row wins."""
 
 
 def answer_for(error: BaseException) -> Answer:
-    """The row for ``error``. An engine's refusal and an adapter's cause keep their own code."""
+    """The row for ``error``. An engine's refusal and what is wrong with an adapter or a file keep their own code."""
     row = next(ERROR_TABLE[cls] for cls in type(error).__mro__ if cls in ERROR_TABLE)
     if isinstance(error, engine.EngineRejected):
         return Answer(error.status, error.type, error.code or row.code)
-    if isinstance(error, adapter_errors.AdapterRejected):
+    if isinstance(error, adapter_errors.AdapterRejected | knowledge_errors.DocumentUnreadable):
         return Answer(row.status, row.type, error.code)
     return row
 

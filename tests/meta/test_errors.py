@@ -8,9 +8,13 @@ import pytest
 from serving.errors import ERROR_TABLE, answer_for, error_body
 from tests.meta.sources import error_classes
 
-_LIBRARIES = ("AdapterError", "GatewayError", "EngineError")
+_LIBRARIES = ("AdapterError", "GatewayError", "EngineError", "KnowledgeError")
 _CLASSES = error_classes(*_LIBRARIES)
-_GROUPS = {"AdapterError", "AdapterClientError", "AdapterServerError", "GatewayError", "EngineError"}
+_GROUPS = {
+    *("AdapterError", "AdapterClientError", "AdapterServerError"),
+    *("KnowledgeError", "KnowledgeClientError", "KnowledgeServerError"),
+    *("GatewayError", "EngineError"),
+}
 """Classes that only hold others together and are never raised themselves."""
 _STATUSES = {
     "invalid_request_error": {400, 401, 404, 405, 409, 413, 415},

@@ -1,0 +1,61 @@
+"""Everything that this library raises.
+
+KnowledgeError
+├── KnowledgeClientError          the caller can mend it
+│   ├── DocumentUnreadable        a file that cannot be turned into text (``code`` as OpenAI's file errors)
+│   ├── FilterInvalid             a metadata filter that is not one
+│   └── AttributesInvalid         metadata of a document that is outside the limits
+└── KnowledgeServerError          ours to mend
+    ├── EmbedderUnavailable       the embedding model cannot be loaded or reached
+    ├── RerankerUnavailable       the reranking model cannot be loaded or reached
+    ├── IndexMismatch             vectors of one model meet an index that was made by another
+    └── IndexUnavailable          the passage index cannot be reached, or refused
+"""
+
+
+class KnowledgeError(Exception):
+    """Base of this library's errors."""
+
+
+class KnowledgeClientError(KnowledgeError):
+    """The caller can mend it."""
+
+
+class KnowledgeServerError(KnowledgeError):
+    """The caller cannot mend it."""
+
+
+class DocumentUnreadable(KnowledgeClientError):
+    """A file that cannot be turned into text. ``code`` is ``unsupported_file`` or ``invalid_file``, as OpenAI's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class FilterInvalid(KnowledgeClientError):
+    """A metadata filter that is not one. ``param`` is the place in it."""
+
+    def __init__(self, message: str, *, param: str = "filters") -> None:
+        super().__init__(f"`{param}`: {message}")
+        self.param = param
+
+
+class AttributesInvalid(KnowledgeClientError):
+    """Metadata of a document that is outside the limits."""
+
+
+class EmbedderUnavailable(KnowledgeServerError):
+    """The embedding model cannot be loaded or reached."""
+
+
+class RerankerUnavailable(KnowledgeServerError):
+    """The reranking model cannot be loaded or reached."""
+
+
+class IndexMismatch(KnowledgeServerError):
+    """Vectors of one embedding model meet an index that another made: searching would give silent garbage."""
+
+
+class IndexUnavailable(KnowledgeServerError):
+    """The passage index cannot be reached, or refused an operation."""

@@ -1,0 +1,1 @@
+"""Files to text with its structure: one parser for each kind of file."""
