@@ -1,0 +1,152 @@
+"""``retrieval --part latency``: how long each stage takes, by the number of passages and by what a caller may see."""
+
+import argparse
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.fleet import say
+from benchmarks.report import Target
+from benchmarks.stats import quantiles_ms
+from retrieval.embedding import Embedder, SentenceTransformersEmbedder, normalised
+from retrieval.filters import Filter, parse_filter
+from retrieval.indexes.milvus import MilvusIndexStore
+from retrieval.indexes.protocol import IndexSpec, PassageIndex
+from retrieval.retriever import Retrieved, Retriever
+from retrieval.selection import DocumentTable
+from retrieval.types import Access, DocumentMeta, Passage, Vectors
+
+PASSAGES_EACH = 10
+BATCH = 2_000
+WORDS_EACH = 60
+VOCABULARY = 30_000
+TOPICS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What a caller may see, and asks for."""
+
+    name: str
+    access: Access
+    condition: Filter | None = None
+
+
+SCENARIOS = (
+    Scenario("everything", Access(everything=True)),
+    Scenario("half by labels", Access(frozenset({"half"}))),
+    Scenario("1 % by a filter", Access(everything=True), parse_filter({"type": "eq", "key": "group", "value": 7})),
+)
+
+
+def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Target], list[str]]:
+    """Fill an index of each size, ask it questions in every scenario."""
+    embedder = SentenceTransformersEmbedder(str(options.embedder))
+    results: dict[str, Any] = {}
+    targets: list[Target] = []
+    for size in options.sizes if not options.quick else (1_000,):
+        with tempfile.TemporaryDirectory() as folder:
+            uri = options.milvus or str(Path(folder) / "lite.db")
+            store = MilvusIndexStore(uri)
+            say(f"{store.capabilities.description}: {size} passages")
+            try:
+                cell = _Cell(store, size, embedder).run(20 if options.quick else options.questions)
+            finally:
+                store.drop("bench")
+                store.close()
+        results[f"{size} passages"] = cell
+        if size == 100_000:
+            targets += _targets(cell, server=options.milvus is not None)
+    return {"store": options.milvus or "lite", **results}, targets, []
+
+
+class _Cell:
+    """One store and one size."""
+
+    def __init__(self, store: MilvusIndexStore, size: int, embedder: Embedder) -> None:
+        self._size = size
+        self._embedder = embedder
+        self._draw = np.random.default_rng(size)
+        self._topics = normalised(self._draw.normal(size=(TOPICS, embedder.dimension)).astype(np.float32))
+        self._index: PassageIndex = store.create("bench", IndexSpec(embedder.dimension, "synthetic"))
+        self._words = random.Random(size)
+        documents = size // PASSAGES_EACH
+        self._table = DocumentTable(
+            {
+                number: DocumentMeta(
+                    f"d{number}",
+                    labels=frozenset({"half" if number % 2 else "other"}),
+                    attributes={"group": float(number % 100)},
+                )
+                for number in range(documents)
+            }
+        )
+
+    def run(self, questions: int) -> dict[str, Any]:
+        """Fill, then ask."""
+        began = perf_counter()
+        for passages, vectors in self._batches():
+            self._index.add(passages, vectors)
+        filled_s = perf_counter() - began
+        asked = {scenario.name: self._ask(scenario, questions) for scenario in SCENARIOS}
+        return {
+            "passages_per_s": round(self._size / filled_s),
+            "memory_mib": psutil.Process().memory_info().rss // 2**20,
+            **asked,
+        }
+
+    def _batches(self) -> Iterator[tuple[list[Passage], Vectors]]:
+        for start in range(0, self._size, BATCH):
+            count = min(BATCH, self._size - start)
+            passages = [
+                Passage((start + one) // PASSAGES_EACH, (start + one) % PASSAGES_EACH, self._text(WORDS_EACH))
+                for one in range(count)
+            ]
+            yield passages, self._vectors(count)
+
+    def _vectors(self, count: int) -> Vectors:
+        """Points around topics, as embeddings of texts are."""
+        near = self._topics[self._draw.integers(0, TOPICS, count)]
+        return normalised(
+            near + self._draw.normal(scale=0.6 / np.sqrt(near.shape[1]), size=near.shape).astype(np.float32)
+        )
+
+    def _text(self, words: int) -> str:
+        """Words with Zipf's frequencies."""
+        return " ".join(f"w{min(int(self._words.paretovariate(0.7)), VOCABULARY)}" for _ in range(words))
+
+    def _ask(self, scenario: Scenario, questions: int) -> dict[str, Any]:
+        retriever = Retriever(self._index, lambda: self._table, self._embedder)
+        laps: list[Retrieved] = []
+        total: list[float] = []
+        for number in range(questions + 3):
+            question = self._text(8)
+            began = perf_counter()
+            found = retriever.retrieve(question, 10, scenario.access, 1, scenario.condition)
+            if number >= 3:
+                total.append(perf_counter() - began)
+                laps.append(found)
+        fewest = min(len(one.hits) for one in laps)
+        return {"total": quantiles_ms(total), **_by_stage(laps), "fewest_hits": fewest}
+
+
+def _by_stage(laps: Sequence[Retrieved]) -> dict[str, dict[str, float]]:
+    return {stage: quantiles_ms([one.seconds[stage] for one in laps]) for stage in laps[0].seconds}
+
+
+def _targets(cell: dict[str, Any], *, server: bool) -> list[Target]:
+    filtered = cell["half by labels"]
+    if server:
+        return [
+            Target("100k, server, filtered: dense p50, ms", filtered["dense"]["p50"], 5, at_least=False),
+            Target("100k, server, filtered: dense p99, ms", filtered["dense"]["p99"], 20, at_least=False),
+        ]
+    both = filtered["dense"]["p50"] + filtered["lexical"]["p50"]
+    return [Target("100k, Lite, filtered: both arms p50, ms", both, 60, at_least=False)]

@@ -1,0 +1,1 @@
+"""Indexes of passages: the protocol, the reference in memory, Milvus."""

@@ -1,0 +1,88 @@
+"""How a search is narrowed to a selection with nothing but integers, so that k passages come back where k exist. Pure.
+
+Three plans, by what is cheapest: none, and passages that are not allowed are dropped; a list of the allowed documents;
+a list of those that are not. Dropping needs more passages than asked for, and may fall short; then the allowed
+documents are listed whatever their number, in several searches if they are many, which is exact.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from retrieval.selection import Selection
+from retrieval.types import Match
+
+MAX_LIMIT = 16_384
+"""More is refused by Milvus."""
+LIST_LIMIT = 4_096
+"""Longer lists are avoided where dropping will do: they are parsed for every search."""
+LIST_CHUNK = 32_768
+"""Documents in one expression where nothing else is left."""
+_DROPPED_SHARE = 0.05
+"""Where fewer are allowed, dropping would need too many passages."""
+_SLACK = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One search, to be made with every one of its expressions."""
+
+    limit: int
+    expressions: tuple[str, ...]
+    exact: bool
+    """Whether what it does not find does not exist."""
+
+
+Find = Callable[[int, str, bool], list[Match]]
+"""(limit, expression, thorough) → matches, best first."""
+
+
+def search(find: Find, k: int, selection: Selection, *, approximate: bool) -> list[Match]:
+    """The best ``k`` matches of allowed documents, or as many as there are.
+
+    ``find`` may return passages of other documents, such as those being removed: they are dropped here. Where an
+    ``approximate`` index returns fewer than it could, it is asked again to be thorough.
+    """
+    if k < 1 or not len(selection.allowed):
+        return []
+    kept: list[Match] = []
+    for attempt in attempts(k, selection):
+        kept, ended = _made(find, attempt, k, selection, thorough=False)
+        if ended and approximate and len(kept) < k:
+            kept, ended = _made(find, attempt, k, selection, thorough=True)
+        if ended or attempt.exact or len(kept) == k:
+            break
+    return kept
+
+
+def attempts(k: int, selection: Selection) -> Iterator[Attempt]:
+    """Searches to make until one has brought ``k`` passages, the cheapest first."""
+    allowed, denied = selection.allowed, selection.denied
+    limit = min(k + _SLACK, MAX_LIMIT)
+    if not len(denied):
+        yield Attempt(limit, ("",), exact=False)
+    elif len(allowed) <= min(len(denied), LIST_LIMIT):
+        yield Attempt(limit, (documents_in(allowed),), exact=True)
+        return
+    elif len(denied) <= LIST_LIMIT:
+        yield Attempt(limit, (f"not ({documents_in(denied)})",), exact=False)
+    elif selection.share >= _DROPPED_SHARE:
+        yield Attempt(min(int(2 * k / selection.share) + _SLACK, MAX_LIMIT), ("",), exact=False)
+    lists = range(0, len(allowed), LIST_CHUNK)
+    yield Attempt(limit, tuple(documents_in(allowed[start : start + LIST_CHUNK]) for start in lists), exact=True)
+
+
+def documents_in(numbers: Iterable[int]) -> str:
+    """The expression for passages of these documents: integers, and nothing that anybody typed."""
+    return f"document in [{','.join(str(int(number)) for number in numbers)}]"
+
+
+def _made(find: Find, attempt: Attempt, k: int, selection: Selection, *, thorough: bool) -> tuple[list[Match], bool]:
+    """The best ``k`` that the attempt finds, and whether it found everything that there is to find."""
+    found: list[Match] = []
+    ended = True
+    for expression in attempt.expressions:
+        part = find(attempt.limit, expression, thorough)
+        ended = ended and len(part) < attempt.limit
+        found += [match for match in part if match.passage.document in selection]
+    found.sort(key=lambda match: (-match.score, match.passage.key))
+    return found[:k], ended

@@ -1,0 +1,109 @@
+"""``Reranker``: a second, closer look at the passages that a search brought."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import httpx
+import numpy as np
+
+from retrieval.embedding import TokenEmbedder
+from retrieval.errors import RerankerUnavailable
+from retrieval.types import Vectors
+
+
+class Reranker(Protocol):
+    """Scores texts against a question. Thread-safe. Scoring raises RerankerUnavailable."""
+
+    name: str
+
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        """A score for each text, higher for a better one; the scale is the reranker's own."""
+        ...
+
+
+class CrossEncoderReranker:
+    """A sentence-transformers cross-encoder: reads the question and a passage together.
+
+    Args:
+        model: a folder, or an id on the hub.
+
+    Raises:
+        RerankerUnavailable: the model cannot be loaded.
+    """
+
+    def __init__(self, model: str, *, batch_size: int = 32, device: str | None = None) -> None:
+        from sentence_transformers import CrossEncoder
+
+        try:
+            self._model = CrossEncoder(model, device=device)
+        except (OSError, ValueError, ImportError) as error:
+            raise RerankerUnavailable(f"the reranking model {model} cannot be loaded: {error}") from error
+        self._batch_size = batch_size
+        self.name = f"cross-encoder {model}"
+
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        """See Reranker."""
+        if not texts:
+            return []
+        pairs = [(query, text) for text in texts]
+        scores = self._model.predict(pairs, batch_size=self._batch_size, show_progress_bar=False)
+        return [float(score) for score in np.asarray(scores).reshape(len(texts), -1)[:, 0]]
+
+
+class UrlReranker:
+    """A ``/rerank`` endpoint in the form of Cohere, Jina and vLLM.
+
+    Args:
+        url: the whole address of the endpoint.
+        model: its name there.
+        api_key: sent as a bearer token.
+        timeout_s: of one request.
+    """
+
+    def __init__(self, url: str, model: str, *, api_key: str = "", timeout_s: float = 10.0) -> None:
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._client = httpx.Client(timeout=timeout_s, headers=headers, transport=httpx.HTTPTransport(retries=2))
+        self._url = url
+        self._model = model
+        self.name = f"{model} at {url}"
+
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        """See Reranker."""
+        if not texts:
+            return []
+        body = {"model": self._model, "query": query, "documents": list(texts), "top_n": len(texts)}
+        try:
+            results = self._client.post(self._url, json=body).raise_for_status().json()["results"]
+            scores = {int(one["index"]): float(one["relevance_score"]) for one in results}
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise RerankerUnavailable(f"{self._url} did not rerank: {error}") from error
+        if scores.keys() != set(range(len(texts))):
+            raise RerankerUnavailable(f"{self._url} scored {len(scores)} of {len(texts)} passages")
+        return [scores[place] for place in range(len(texts))]
+
+
+class LateInteractionReranker:
+    """Late interaction over the embedder's own token vectors: no further weights.
+
+    For each token of the question its nearest token of the passage, averaged (MaxSim, Khattab and Zaharia: ColBERT,
+    SIGIR 2020), mixed with nothing: the embedder was not trained for it, so whether it helps is to be measured.
+    """
+
+    name = "late interaction"
+
+    def __init__(self, embedder: TokenEmbedder) -> None:
+        self._embedder = embedder
+
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        """See Reranker."""
+        if not texts:
+            return []
+        question = self._embedder.token_vectors([query], query=True)[0]
+        return [max_sim(question, passage) for passage in self._embedder.token_vectors(texts, query=False)]
+
+
+def max_sim(question: Vectors, passage: Vectors) -> float:
+    """The mean over the question's tokens of the cosine with the nearest of the passage's; -1 where there are none."""
+    if not len(question) or not len(passage):
+        return -1.0
+    return float((question @ passage.T).max(axis=1).mean())

@@ -1,0 +1,94 @@
+"""Searches under a selection return k passages where k exist, by any plan."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.indexes import narrowing
+from retrieval.indexes.narrowing import attempts, search
+from retrieval.selection import Selection
+from retrieval.types import Match, Passage
+
+
+def selection(allowed: set[int], denied: set[int]) -> Selection:
+    return Selection(np.array(sorted(allowed), dtype=np.int64), np.array(sorted(denied), dtype=np.int64))
+
+
+class Rows:
+    """An index that understands the expressions, and may leave something out unless told to be thorough."""
+
+    def __init__(self, documents: list[int], missing: frozenset[int] = frozenset()) -> None:
+        self.matches = [Match(Passage(one, place, ""), 1 - place / 1000) for place, one in enumerate(documents)]
+        self.missing = missing
+        self.asked: list[tuple[int, str, bool]] = []
+
+    def find(self, limit: int, expression: str, thorough: bool) -> list[Match]:  # noqa: FBT001
+        self.asked.append((limit, expression, thorough))
+        listed = {int(number) for number in re.findall(r"\d+", expression)}
+        keep = [
+            match
+            for match in self.matches
+            if (not expression or (match.passage.document in listed) is not expression.startswith("not"))
+            and (thorough or match.passage.number not in self.missing)
+        ]
+        return keep[:limit]
+
+
+@given(
+    st.lists(st.integers(0, 30), max_size=60),
+    st.sets(st.integers(0, 30)),
+    st.sets(st.integers(0, 30)),
+    st.integers(1, 20),
+    st.frozensets(st.integers(0, 60)),
+    st.sampled_from([(4096, 32768), (2, 3)]),
+)
+def test_the_best_k_allowed_passages_are_found(
+    documents: list[int],
+    allowed: set[int],
+    others: set[int],
+    k: int,
+    missing: frozenset[int],
+    limits: tuple[int, int],
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(narrowing, "LIST_LIMIT", limits[0])
+        patch.setattr(narrowing, "LIST_CHUNK", limits[1])
+        whole, gappy = Rows(documents), Rows(documents, missing)
+        chosen = selection(allowed, others - allowed)
+        exact = [match for match in whole.matches if match.passage.document in allowed][:k]
+        assert search(whole.find, k, chosen, approximate=False) == exact
+        assert len(search(gappy.find, k, chosen, approximate=True)) == len(exact)
+
+
+def test_without_restrictions_one_search_without_an_expression_is_enough() -> None:
+    rows = Rows(list(range(100)))
+    assert len(search(rows.find, 10, selection(set(range(100)), set()), approximate=True)) == 10
+    assert rows.asked == [(18, "", False)]
+
+
+def test_where_nothing_is_allowed_nothing_is_asked() -> None:
+    rows = Rows([1, 2, 3])
+    assert search(rows.find, 10, selection(set(), {1, 2, 3}), approximate=True) == []
+    assert rows.asked == []
+
+
+def test_the_shorter_list_is_sent() -> None:
+    assert next(attempts(5, selection({7}, {1, 2, 3}))).expressions == ("document in [7]",)
+    assert next(attempts(5, selection({1, 2, 3}, {7}))).expressions == ("not (document in [7])",)
+
+
+def test_long_lists_are_avoided_where_dropping_will_do() -> None:
+    many = selection(set(range(0, 20_000, 2)), set(range(1, 20_000, 2)))
+    first, last = list(attempts(5, many))
+    assert first.expressions == ("",)
+    assert first.limit == 28
+    assert last.exact
+    assert last.expressions[0].count(",") == 9_999
+
+
+def test_only_digits_and_our_own_words_reach_the_index() -> None:
+    for one in attempts(5, selection({1, 2**60}, {3})):
+        assert all(re.fullmatch(r"(not \()?document in \[[\d,]+\]\)?|", text) for text in one.expressions)
