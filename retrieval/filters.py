@@ -4,6 +4,7 @@ An index may narrow a search with its own means, but what leaves the retriever h
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -175,6 +176,7 @@ def _value_problem(value: object) -> str | None:
     if isinstance(value, str):
         return None if len(value) <= MAX_STRING else f"is longer than {MAX_STRING} characters"
     if isinstance(value, int | float):
-        # Beyond 2**1023 an int does not fit a float.
-        return None if abs(value) < 2**1023 and math.isfinite(value) else "must be a finite number"
+        # A larger int does not fit a float.
+        fits = math.isfinite(value) if isinstance(value, float) else abs(value) <= sys.float_info.max
+        return None if fits else "must be a finite number"
     return "must be a string, a number or a boolean"
