@@ -184,10 +184,18 @@ class Instance:
         """No process, no listening port, no file of the running instance remains."""
         left = await self.survivors(within_s)
         assert not left, [(process.pid, " ".join(process.cmdline())[:120]) for process in left]
+        await eventually(self._port_is_free, f"port {self.port} is free", within_s)
+        assert list((self.folder / ".loraplex" / "run").iterdir()) == []
+
+    def _port_is_free(self) -> bool:
+        # A connection that a client has not closed yet can hold the port a moment longer than any process does.
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", self.port))
-        assert list((self.folder / ".loraplex" / "run").iterdir()) == []
+            try:
+                probe.bind(("127.0.0.1", self.port))
+            except OSError:
+                return False
+        return True
 
     def record(self) -> dict[str, Any]:
         """What the instance wrote down of itself."""
