@@ -3,6 +3,7 @@
 KnowledgeError
 ├── KnowledgeClientError          the caller can mend it
 │   ├── DocumentUnreadable        a file that cannot be turned into text (``code`` as OpenAI's file errors)
+│   ├── VectorStoreNotFound       no store of that name or id, or not for this caller
 │   ├── FilterInvalid             a metadata filter that is not one
 │   └── AttributesInvalid         metadata of a document that is outside the limits
 └── KnowledgeServerError          ours to mend
@@ -31,6 +32,12 @@ class DocumentUnreadable(KnowledgeClientError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class VectorStoreNotFound(KnowledgeClientError):
+    """No vector store of that name or id, or none that the caller may see."""
+
+    param = "vector_store_id"
 
 
 class FilterInvalid(KnowledgeClientError):

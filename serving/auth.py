@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
+from retrieval.types import Access
 from serving.config import ApiKey, GatewayConfig
 from serving.errors import AuthenticationFailed, PermissionDenied
 
@@ -18,6 +19,13 @@ class Caller:
     name: str
     models: frozenset[str]
     admin: bool = False
+    labels: frozenset[str] = frozenset()
+    writes_knowledge: bool = False
+
+    @property
+    def access(self) -> Access:
+        """Which documents the caller may see."""
+        return Access(self.labels, everything=self.admin)
 
     def may_use(self, model: str) -> bool:
         """Whether the caller may use the public name ``model``.
@@ -36,6 +44,11 @@ class Caller:
         if not self.may_use(model):
             raise PermissionDenied(f"Your API key may not use the model `{model}`.", param="model")
 
+    def require_writer(self) -> None:
+        """Raises PermissionDenied unless the caller may upload files and change vector stores."""
+        if not (self.admin or self.writes_knowledge):
+            raise PermissionDenied("This needs an API key with `writes_knowledge`.")
+
     def require_admin(self) -> None:
         """Raises PermissionDenied unless the caller may administer the gateway."""
         if not self.admin:
@@ -53,7 +66,10 @@ class Authenticator:
         self._required = config.authentication_required
         self._keys: dict[bytes, Caller] = {}
         for key in config.api_keys:
-            self._keys.setdefault(_configured_digest(key), Caller(key.name, frozenset(key.models), key.admin))
+            caller = Caller(
+                key.name, frozenset(key.models), key.admin, frozenset(key.labels), writes_knowledge=key.writes_knowledge
+            )
+            self._keys.setdefault(_configured_digest(key), caller)
 
     def authenticate(self, authorization: str | None) -> Caller:
         """The caller that an ``Authorization`` header stands for.

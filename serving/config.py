@@ -15,7 +15,9 @@ from serving.settings.adapters import AdapterSettings, AdapterSource, ArtifactSe
 from serving.settings.base import NAME_PATTERN, Name, Settings
 from serving.settings.engine import EngineSettings, ModelSettings, OpenAIEngineSettings, VllmEngineSettings
 from serving.settings.gateway import GatewayConfig
+from serving.settings.knowledge import KnowledgeSettings
 from serving.settings.problems import Problem, describe
+from serving.settings.retrieval import RetrievalSettings
 from serving.settings.server import ApiKey, LimitSettings, ServerSettings
 from serving.settings.tasks import OutputContract, TaskSettings
 from serving.settings.yaml_file import Lines, UnreadableYaml, plain_data_problems, read_yaml
@@ -28,11 +30,13 @@ __all__ = [
     "ArtifactSettings",
     "EngineSettings",
     "GatewayConfig",
+    "KnowledgeSettings",
     "LimitSettings",
     "ModelSettings",
     "Name",
     "OpenAIEngineSettings",
     "OutputContract",
+    "RetrievalSettings",
     "ServerSettings",
     "Settings",
     "StateSettings",

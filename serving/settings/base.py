@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 HASH_PATTERN = r"^sha256:[0-9a-f]{64}$"
 URL_PATTERN = r"^https?://[^\s/]+"
+LABEL_PATTERN = r"^[^\s,](?:[^,\n]{0,62}[^\s,])?$"
 
 PATTERN_HINTS = {
     NAME_PATTERN: "must start with a letter or digit and hold only letters, digits, `.`, `_` and `-`, 63 at most",
     HASH_PATTERN: "must be `sha256:` and 64 hex digits; `loraplex keys new NAME` makes one",
+    LABEL_PATTERN: "must be 1 to 64 characters without a comma, and not begin or end with a space",
     URL_PATTERN: "must be a URL that starts with `http://` or `https://`",
 }
 """What to say in place of a regular expression."""
@@ -22,6 +24,7 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 # YAML has lists and text where Python has tuples and paths: these two convert, everything else is strict.
 _Item = TypeVar("_Item")
 Items = Annotated[tuple[_Item, ...], Strict(False)]
+Label = Annotated[str, Field(pattern=LABEL_PATTERN)]
 FilePath = Annotated[Path, Strict(False)]
 
 

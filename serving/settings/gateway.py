@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from serving.settings.adapters import AdapterSettings, ArtifactSettings, StateSettings
 from serving.settings.base import NAME_PATTERN, PATTERN_HINTS, Items, Name, Settings, absolute, absolute_path
 from serving.settings.engine import EngineSettings, ModelSettings, OpenAIEngineSettings, VllmEngineSettings
+from serving.settings.knowledge import KnowledgeSettings
 from serving.settings.server import ApiKey, LimitSettings, ServerSettings
 from serving.settings.tasks import TaskSettings
 
@@ -33,6 +34,9 @@ class GatewayConfig(Settings):
     limits: LimitSettings = Field(default_factory=LimitSettings, description="Admission limits.")
     adapters: AdapterSettings = Field(default_factory=AdapterSettings, description="LoRA adapters.")
     tasks: dict[Name, TaskSettings] = Field(default_factory=dict, description="Public model names, by name.")
+    knowledge: KnowledgeSettings | None = Field(
+        default=None, description="Files, vector stores and retrieval. Absent: none of it is served."
+    )
     state: StateSettings = Field(default_factory=StateSettings, description="State database.")
     artifacts: ArtifactSettings = Field(default_factory=ArtifactSettings, description="Artifact store.")
     api_keys: Items[ApiKey] = Field(default=(), description="Keys that callers authenticate with.")
@@ -71,6 +75,7 @@ class GatewayConfig(Settings):
             artifacts = str(absolute_path(Path(artifacts), base))
         return self.model_copy(
             update={
+                "knowledge": None if self.knowledge is None else self.knowledge.with_absolute_paths(base),
                 "model": self.model.model_copy(update={"id": absolute(self.model.id, base)}),
                 "adapters": self.adapters.model_copy(update=adapters),
                 "state": self.state.model_copy(update={"url": state_url}),
@@ -80,7 +85,12 @@ class GatewayConfig(Settings):
 
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
-        problems = [*self._name_problems(), *self._adapter_problems(), *self._authentication_problems()]
+        problems = [
+            *self._name_problems(),
+            *self._adapter_problems(),
+            *self._knowledge_problems(),
+            *self._authentication_problems(),
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -117,6 +127,11 @@ class GatewayConfig(Settings):
         for name, task in self.tasks.items():
             if task.adapter is not None:
                 yield f"`tasks.{name}.adapter`: `{task.adapter}` cannot be loaded, because {reason}"
+
+    def _knowledge_problems(self) -> Iterator[str]:
+        for name, task in self.tasks.items():
+            if task.retrieval is not None and self.knowledge is None:
+                yield f"`tasks.{name}.retrieval`: there is no knowledge to search; add a section `knowledge: {{}}`"
 
     def _authentication_problems(self) -> Iterator[str]:
         if self.authentication_required and not self.api_keys:

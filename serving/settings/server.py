@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from serving.settings.base import HASH_PATTERN, Items, Name, Settings
+from serving.settings.base import HASH_PATTERN, Items, Label, Name, Settings
 
 
 class ServerSettings(Settings):
@@ -72,3 +72,11 @@ class ApiKey(Settings):
         "version of one adapter.",
     )
     admin: bool = Field(default=False, description="Whether the key may use the admin API.")
+    labels: Items[Label] = Field(
+        default=(),
+        description="Documents with any of these labels may be shown to the key, besides those without labels. An "
+        "administrator sees all.",
+    )
+    writes_knowledge: bool = Field(
+        default=False, description="Whether the key may upload files and change vector stores."
+    )

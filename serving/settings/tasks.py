@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from serving.settings.base import Items, Name, Settings
 from serving.settings.problems import phrase
+from serving.settings.retrieval import RetrievalSettings
 
 
 class OutputContract(Settings):
@@ -119,6 +120,10 @@ class TaskSettings(Settings):
         description="Defaults for request fields that the caller leaves out, such as `temperature` or `max_tokens`.",
     )
     output: OutputContract | None = Field(default=None, description="The shape that answers must have.")
+
+    retrieval: RetrievalSettings | None = Field(
+        default=None, description="The knowledge that answers are taken from. Default: none is searched."
+    )
 
     @field_validator("sampling")
     @classmethod

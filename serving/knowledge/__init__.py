@@ -1,0 +1,1 @@
+"""Files and vector stores: their records, their ingestion, their API, and the searches that generation makes."""

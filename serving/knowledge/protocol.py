@@ -1,0 +1,80 @@
+"""What generation asks of retrieval, wherever that runs. Plain values: they cross process boundaries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from retrieval.types import Access, AttributeValue
+from serving.engine.protocol import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """One question, for one caller."""
+
+    stores: tuple[str, ...]
+    """Names or ids of vector stores."""
+    query: str
+    k: int
+    access: Access
+    filters: JsonObject | None = None
+    """In OpenAI's form."""
+    min_score: float | None = None
+    """Cosine below which a passage is not relevant; None: the store's own setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPassage:
+    """A passage that the caller may see."""
+
+    store_id: str
+    file_id: str
+    filename: str
+    title: str
+    source: str
+    """Where the document came from: a path, a URL, or the file's name."""
+    version: str
+    number: int
+    """Position of the passage in its document, from 0."""
+    text: str
+    """The document's own words: what is quoted."""
+    context: str
+    """Headings above it."""
+    score: float
+    """What the list is ordered by, in [0, 1]."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """By stage: ``dense`` (cosine), ``lexical`` (BM25), ``fused``, ``reranked``."""
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    changed_at: int = 0
+    """Unix seconds at which this content was accepted."""
+    superseded_by: str | None = None
+    """Set for what a later version replaced: that version's file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The answer to one question."""
+
+    passages: tuple[FoundPassage, ...]
+    superseded: tuple[FoundPassage, ...] = ()
+    """Would have been among them, had a later version of the same statement not replaced them."""
+    expired: int = 0
+    """Documents that the caller may see, left out because they have expired."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long each stage took."""
+    notes: tuple[str, ...] = ()
+    """What was left out, for the operator."""
+
+
+class KnowledgeClient(Protocol):
+    """Searches knowledge on behalf of generation."""
+
+    async def search(self, request: SearchRequest) -> SearchResult:
+        """The best passages, best first.
+
+        Raises:
+            VectorStoreNotFound: no store of that name or id that the caller may see.
+            FilterInvalid: the filter is not one.
+            KnowledgeServerError: retrieval cannot answer now.
+        """
+        ...
