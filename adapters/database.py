@@ -1,8 +1,9 @@
-"""The catalog's connection to its database: dialect differences, transactions, migrations, translated errors."""
+"""A connection to the state database: dialect differences, transactions, migrations, translated errors."""
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,21 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from adapters.errors import CatalogUnavailable
 
 _BUSY_TIMEOUT_S = 30.0
-_MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x6C6F7261  # "lora": one number that every Loraplex process agrees on
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables of one library or application, which share the database with those of others."""
+
+    revisions: Path
+    """A folder with one module for each revision."""
+    version_table: str
+    """Where the schema's revision is kept."""
+
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+CATALOG_SCHEMA = Schema(_MIGRATIONS / "versions", "catalog_schema")
 
 
 class Database:
@@ -29,12 +43,14 @@ class Database:
 
     Args:
         url: a SQLAlchemy URL. SQLite needs a file; its folder is made. ``postgresql://`` means psycopg 3.
+        schema: the tables that :meth:`migrate` brings up to date.
 
     Raises:
         CatalogUnavailable: the URL cannot be used.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, schema: Schema = CATALOG_SCHEMA) -> None:
+        self._schema = schema
         self._url = _parse(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         self._engine = _make_engine(self._url, is_sqlite=self._is_sqlite)
@@ -70,12 +86,15 @@ class Database:
             CatalogUnavailable: the database is of a schema that this code does not know, or cannot be reached.
         """
         config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        config.set_main_option("script_location", _escaped(_MIGRATIONS))
+        config.set_main_option("path_separator", "newline")
+        config.set_main_option("version_locations", _escaped(self._schema.revisions))
         with self.writing() as connection:
             if not self._is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
             self._refuse_newer(connection, ScriptDirectory.from_config(config))
             config.attributes["connection"] = connection
+            config.attributes["version_table"] = self._schema.version_table
             command.upgrade(config, "head")
 
     def close(self) -> None:
@@ -83,7 +102,7 @@ class Database:
         self._engine.dispose()
 
     def _refuse_newer(self, connection: Connection, scripts: ScriptDirectory) -> None:
-        context = MigrationContext.configure(connection, opts={"version_table": "catalog_schema"})
+        context = MigrationContext.configure(connection, opts={"version_table": self._schema.version_table})
         known = {script.revision for script in scripts.walk_revisions()}
         for found in context.get_current_heads():
             if found not in known:
@@ -104,8 +123,12 @@ class Database:
     def _explain(self, error: DBAPIError) -> str:
         cause = str(error.orig).strip().splitlines()[0] if error.orig is not None and str(error.orig) else repr(error)
         if "no such table" in cause or "UndefinedTable" in type(error.orig).__name__:
-            return f"the state database {self.shown_url} has no catalog yet; start a gateway on it first ({cause})."
+            return f"the state database {self.shown_url} has no tables yet; start a gateway on it first ({cause})."
         return f"the state database {self.shown_url} cannot be used: {cause}."
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("%", "%%")
 
 
 def _parse(url: str) -> URL:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["counter", "gauge", "histogram"]
-Unit = Literal["seconds", "tokens", "requests", "adapters", "events", "replicas"]
+Unit = Literal["seconds", "tokens", "requests", "adapters", "events", "replicas", "documents", "passages"]
 
 BASE = "base"
 """Value of the labels ``adapter`` and ``role`` where the base model answers."""
@@ -187,7 +187,44 @@ SILENT_REPLICAS = MetricSpec(
     "Replicas that reported lately and did not answer this scrape: their metrics are missing from it.",
 )
 
-CATALOGUE: tuple[MetricSpec, ...] = (
+INGESTED = MetricSpec(
+    "loraplex_documents_ingested_total",
+    "counter",
+    "documents",
+    "Documents whose new edition became searchable.",
+)
+INGEST_FAILURES = MetricSpec(
+    "loraplex_document_failures_total",
+    "counter",
+    "documents",
+    "Documents that could not be ingested, by OpenAI's error code.",
+    ("code",),
+)
+INGEST_LAG = MetricSpec(
+    "loraplex_ingest_lag_seconds",
+    "histogram",
+    "seconds",
+    "From the acceptance of a document to the moment at which searches find it.",
+    (),
+    _LATENCY,
+)
+PASSAGES_WRITTEN = MetricSpec(
+    "loraplex_passages_written_total",
+    "counter",
+    "passages",
+    "Passages embedded and written to an index.",
+)
+DOCUMENTS_WAITING = MetricSpec(
+    "loraplex_documents_waiting",
+    "gauge",
+    "documents",
+    "Documents that were accepted and are not searchable yet.",
+)
+
+KNOWLEDGE: tuple[MetricSpec, ...] = (INGESTED, INGEST_FAILURES, INGEST_LAG, PASSAGES_WRITTEN, DOCUMENTS_WAITING)
+"""What the process that owns the indexes records."""
+
+GATEWAY: tuple[MetricSpec, ...] = (
     REQUESTS,
     REFUSED,
     TTFT,
@@ -211,3 +248,6 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     CATALOG_REACHABLE,
     SILENT_REPLICAS,
 )
+"""What every replica records."""
+
+CATALOGUE: tuple[MetricSpec, ...] = (*GATEWAY, *KNOWLEDGE)

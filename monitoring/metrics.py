@@ -21,6 +21,7 @@ from monitoring.catalogue import (
     COMPLETION_TOKENS,
     CONTRACT_VIOLATIONS,
     DURATION,
+    GATEWAY,
     IN_FLIGHT,
     INTER_TOKEN,
     OVERHEAD,
@@ -109,7 +110,7 @@ class GatewayMetrics:
         self._registry = registry
         self._replica = replica
         self._families: dict[str, Counter | Gauge | Histogram] = {
-            spec.name: _build(spec, registry) for spec in CATALOGUE
+            spec.name: build_family(spec, registry) for spec in GATEWAY
         }
         self._answers: dict[tuple[str, str, str], _AnswerSeries] = {}
         self._in_flight: dict[str, Gauge] = {}
@@ -187,7 +188,7 @@ class GatewayMetrics:
 
     def forget_adapter(self, version: str) -> None:
         """Drop every series of a version that the catalog no longer knows, so that their number stays bounded."""
-        for spec in CATALOGUE:
+        for spec in GATEWAY:
             if "adapter" in spec.labels:
                 self._families[spec.name].remove_by_labels({"adapter": version})
         self._answers = {key: series for key, series in self._answers.items() if key[1] != version}
@@ -199,7 +200,7 @@ class GatewayMetrics:
 
     def render(self) -> bytes:
         """Everything, in Prometheus' text format."""
-        return generate_latest(_WithoutCreated(self._registry))
+        return render(self._registry)
 
     def _count(self, record: RequestRecord) -> None:
         series = self._series(record.task, record.adapter, record.role)
@@ -258,7 +259,13 @@ class GatewayMetrics:
         return family.labels(self._replica, *labels)
 
 
-def _build(spec: MetricSpec, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+def render(registry: CollectorRegistry) -> bytes:
+    """Everything in a registry, in Prometheus' text format."""
+    return generate_latest(_WithoutCreated(registry))
+
+
+def build_family(spec: MetricSpec, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+    """The metric that ``spec`` describes."""
     labels = ("replica", *spec.labels)
     match spec.kind:
         case "counter":

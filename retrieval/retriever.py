@@ -69,13 +69,14 @@ class Retriever:
 
     Args:
         documents: gives the present table of documents; asked once for each question.
+        embedder: None where there is none for this index now: only words are searched.
     """
 
     def __init__(
         self,
         index: PassageIndex,
         documents: Callable[[], DocumentTable],
-        embedder: Embedder,
+        embedder: Embedder | None,
         options: RetrievalOptions | None = None,
         reranker: Reranker | None = None,
     ) -> None:
@@ -104,14 +105,14 @@ class Retriever:
         kept = without_near_duplicates(found.ordered[: max(4 * k, options.rerank_top)], options.duplicate_threshold)
         holding, replaced = split_superseded(kept, table.__getitem__, options.conflict_threshold)
         leaving = (one for one in holding if table.admits(one.passage.document, access, now, condition))
-        hits = [hit for hit in (found.hit(one, table) for one in leaving) if self._relevant(hit)][:k]
+        hits = [hit for hit in (found.hit(one, table) for one in leaving) if self._relevant(hit, arms)][:k]
         older = [replace(found.hit(one.match, table), superseded_by=one.by) for one in replaced]
         watch.lap("refine")
         return Retrieved(tuple(hits), tuple(older[:k]), watch.seconds, notes)
 
     def _search(self, query: str, selection: Selection, watch: "_Watch") -> dict[str, list[Match]]:
         options, arms = self._options, {}
-        if options.weights.get(DENSE, 1.0) > 0:
+        if options.weights.get(DENSE, 1.0) > 0 and self._embedder is not None:
             vector = self._embedder.embed_queries([query])[0]
             watch.lap("embed")
             arms[DENSE] = self._index.search_dense(vector, options.candidates, selection)
@@ -133,9 +134,13 @@ class Retriever:
         found.reorder(top, scores, self._options.rerank_weight)
         return ()
 
-    def _relevant(self, hit: Hit) -> bool:
+    def _relevant(self, hit: Hit, arms: Mapping[str, Sequence[Match]]) -> bool:
+        """What only the words found is at most as near as the farthest that the vectors found."""
         floor = self._options.min_score
-        return floor is None or hit.scores.get(DENSE, 1.0) >= floor
+        if floor is None or DENSE not in arms:
+            return True
+        farthest = min((match.score for match in arms[DENSE]), default=1.0)
+        return hit.scores.get(DENSE, farthest) >= floor
 
 
 class _Found:

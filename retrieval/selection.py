@@ -83,10 +83,9 @@ class DocumentTable:
             and matches(condition, meta.attributes)
         )
 
-    def expired(self, number: int, now: int) -> bool:
-        """Whether the document is there and has expired."""
-        meta = self._documents.get(number)
-        return meta is not None and now >= meta.expires_at
+    def expired(self, access: Access, now: int, condition: Filter | None = None) -> int:
+        """How many documents a search leaves out only because they have expired."""
+        return int((self._static_mask(access, condition) & (now >= self._expires)).sum())
 
     def _static_mask(self, access: Access, condition: Filter | None) -> NDArray[np.bool_]:
         # Not the filter itself: Python calls 1 and True equal, and so two filters that differ in them.

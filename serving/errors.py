@@ -61,6 +61,10 @@ class ResponseNotStored(GatewayClientError):
     """A response was asked for by its id; the gateway keeps none."""
 
 
+class ObjectNotFound(GatewayClientError):
+    """No file, batch or file in a store of that id, or not for this caller."""
+
+
 class MethodNotAllowed(GatewayClientError):
     """The URL exists; the method does not."""
 
@@ -111,6 +115,7 @@ ERROR_TABLE: dict[type[Exception], Answer] = {
     ModelNotFound: Answer(404, _INVALID, "model_not_found"),
     RouteNotFound: Answer(404, _INVALID, "unknown_url"),
     ResponseNotStored: Answer(404, _INVALID, "response_not_found"),
+    ObjectNotFound: Answer(404, _INVALID, "not_found"),
     MethodNotAllowed: Answer(405, _INVALID, "method_not_allowed"),
     AuthenticationFailed: Answer(401, _INVALID, "invalid_api_key"),
     PermissionDenied: Answer(403, "permission_error", "permission_denied"),

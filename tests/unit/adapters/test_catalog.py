@@ -285,7 +285,7 @@ def test_threads_share_one_catalog(catalog: Catalog) -> None:
 
 def test_a_database_without_a_catalog_says_so(tmp_path: Path) -> None:
     catalog = Catalog(f"sqlite:///{tmp_path}/empty.db")
-    with pytest.raises(CatalogUnavailable, match="has no catalog yet"):
+    with pytest.raises(CatalogUnavailable, match="has no tables yet"):
         catalog.snapshot()
     catalog.close()
 

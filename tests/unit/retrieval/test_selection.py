@@ -61,8 +61,8 @@ def test_many_different_questions_do_not_grow_the_table_for_ever() -> None:
     assert len(table._remembered) <= 64
 
 
-def test_expired_is_said_of_what_is_there() -> None:
+def test_what_only_time_leaves_out_is_counted() -> None:
     table = DocumentTable({1: DocumentMeta("old", expires_at=10)})
-    assert table.expired(1, 10)
-    assert not table.expired(1, 9)
-    assert not table.expired(2, 10)
+    assert table.expired(Access(everything=True), 10) == 1
+    assert table.expired(Access(everything=True), 9) == 0
+    assert table.expired(Access(frozenset({"hr"})), 10) == 1

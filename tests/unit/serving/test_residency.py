@@ -295,7 +295,7 @@ async def test_a_replica_that_starts_without_a_catalog_waits_for_it(tmp_path: Pa
         await break_catalog(it, broken=True)
         replica = await it.start_replica("r0", settled=False)
         assert not replica.residency.settled
-        assert "no catalog yet" in replica.residency.waiting_for()
+        assert "no tables yet" in replica.residency.waiting_for()
         await break_catalog(it, broken=False)
         await asyncio.wait_for(replica.residency.until_settled(), PATIENCE_S)
         assert await replica.ask("triage") == (version, version)

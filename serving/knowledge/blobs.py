@@ -1,0 +1,84 @@
+"""The bytes of uploaded files, in the artifact store."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from adapters.errors import StoreUnavailable
+from serving.config import ArtifactSettings
+
+_ID = re.compile(r"file-[0-9a-f]{32}")
+
+
+class Blobs:
+    """Files by their ids, in a local folder or behind an fsspec URL. Blocking, thread-safe.
+
+    Raises:
+        StoreUnavailable: the artifact store cannot be used; every method may.
+    """
+
+    def __init__(self, settings: ArtifactSettings) -> None:
+        with _translated():
+            self._fs, root = fsspec.core.url_to_fs(settings.url, **settings.options)
+        self._root = f"{str(root).rstrip('/')}/files"
+
+    def put(self, file_id: str, data: bytes) -> None:
+        """Store a file; it is there entirely or not at all, and on return durably."""
+        path = self._path(file_id)
+        with _translated():
+            self._fs.makedirs(self._root, exist_ok=True)
+            if isinstance(self._fs, LocalFileSystem):
+                _write_durably(Path(path), data)
+            else:
+                self._fs.pipe_file(path, data)
+
+    def get(self, file_id: str) -> bytes | None:
+        """A file's bytes; None where there are none."""
+        with _translated():
+            try:
+                return bytes(self._fs.cat_file(self._path(file_id)))
+            except FileNotFoundError:
+                return None
+
+    def delete(self, file_id: str) -> None:
+        """Remove a file; an unknown one is no error."""
+        with _translated():
+            try:
+                self._fs.rm_file(self._path(file_id))
+            except FileNotFoundError:
+                return
+
+    def _path(self, file_id: str) -> str:
+        if not _ID.fullmatch(file_id):
+            raise ValueError(f"not a file id: {file_id!r}")
+        return f"{self._root}/{file_id}"
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Everything that a file system or a cloud client may raise means that the store cannot be used now."""
+    try:
+        yield
+    except (ValueError, StoreUnavailable):
+        raise
+    except Exception as error:
+        raise StoreUnavailable(f"the artifact store cannot be used: {error}") from error

@@ -1,0 +1,273 @@
+"""The one worker that writes to indexes: new documents first, then indexes made anew, then what is left over.
+
+Every step can be killed at any moment: an edition gets its number, is written whole, and only then becomes the one that
+is searched, in one transaction; what an interrupted step wrote is left over, and removed.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+
+from adapters.errors import AdapterError
+from monitoring.knowledge import KnowledgeMetrics
+from retrieval.chunking import ChunkLimits
+from retrieval.embedding import Embedder
+from retrieval.errors import DocumentUnreadable, EmbedderUnavailable, KnowledgeServerError
+from retrieval.indexes.protocol import IndexSpec, IndexStore, PassageIndex
+from retrieval.ingest import limits_for, make_edition
+from retrieval.parsing.blocks import ParsedDocument
+from serving.config import KnowledgeSettings
+from serving.knowledge.blobs import Blobs
+from serving.knowledge.document_records import Documents
+from serving.knowledge.models import Models
+from serving.knowledge.recipes import Recipe
+from serving.knowledge.searcher import OpenIndexes
+from serving.knowledge.store_records import Stores
+from serving.knowledge.types import Chunking, DocumentRecord, StoreRecord, WrittenEdition
+from serving.knowledge.views import Publisher
+from serving.settings.knowledge import ChunkingSettings
+
+logger = logging.getLogger(__name__)
+
+Parse = Callable[[str, bytes], ParsedDocument]
+"""See :func:`retrieval.parsing.parse.parse`."""
+
+_LONGEST_TITLE = 1_000
+GRACE_S = 5.0
+"""How long passages stay that nothing points at any more: a search that began before may still ask for them."""
+_LONGEST_PAUSE_S = 30.0
+_UNAVAILABLE = (KnowledgeServerError, AdapterError)
+"""What passes by itself, or by an operator's hand: the document waits."""
+
+
+class Ingestion:
+    """Runs in a thread of its own between :meth:`start` and :meth:`stop`."""
+
+    def __init__(
+        self,
+        settings: KnowledgeSettings,
+        stores: Stores,
+        documents: Documents,
+        blobs: Blobs,
+        publisher: Publisher,
+        models: Models,
+        indexes: OpenIndexes,
+        parse: Parse,
+        metrics: KnowledgeMetrics,
+    ) -> None:
+        self._settings = settings
+        self._stores = stores
+        self._documents = documents
+        self._blobs = blobs
+        self._publisher = publisher
+        self._models = models
+        self._indexes = indexes
+        self._parse = parse
+        self._metrics = metrics
+        self._wake = threading.Event()
+        self._stopping = False
+        self._left_since: dict[int, float] = {}
+        self._sweeps_at_once = True
+        self._thread = threading.Thread(target=self._run, name="ingestion", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with what an earlier process left."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End after the present step; a long one is abandoned, and repeated by the next process."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        pause_s, said = 0.0, ""
+        while not self._stopping:
+            try:
+                busy = self.step()
+                pause_s, said = 0.0, ""
+            except _UNAVAILABLE as error:
+                busy, pause_s = False, min(max(2 * pause_s, 0.5), _LONGEST_PAUSE_S)
+                if str(error) != said:
+                    said = str(error)
+                    logger.warning("ingestion waits: %s", said)
+            except Exception:
+                logger.exception("ingestion failed; trying again")
+                busy, pause_s = False, _LONGEST_PAUSE_S
+            if not busy:
+                self._wake.wait(pause_s or GRACE_S)
+                self._wake.clear()
+
+    def step(self) -> bool:
+        """Do the next thing that there is to do. False where there was none. Raises what makes it wait."""
+        document = self._documents.pending()
+        self._metrics.set_waiting(0 if document is None else self._documents.waiting())
+        if document is not None:
+            self._ingest(document)
+            return True
+        return self._build_anew() or self._sweep()
+
+    def _ingest(self, document: DocumentRecord) -> None:
+        record = self._stores.get(document.store_id)
+        if record is None:
+            return
+        try:
+            parsed = self._read(document)
+            record, index, recipe = self._target(record)
+            edition = self._write(document, parsed, index, record.index_name or "", recipe)
+        except _UNAVAILABLE:
+            raise
+        except DocumentUnreadable as error:
+            self._fail(document, error.code, str(error))
+            return
+        except ValueError as error:
+            self._fail(document, "invalid_file", str(error))
+            return
+        except Exception:
+            logger.exception("%s could not be ingested", document.file_id)
+            self._fail(document, "server_error", "The file could not be processed.")
+            return
+        if self._documents.complete(document, edition, title=parsed.title[:_LONGEST_TITLE]):
+            self._publisher.document(document.store_id, document.file_id, *document.replaces)
+            self._metrics.ingested(document.accepted_at)
+
+    def _read(self, document: DocumentRecord) -> ParsedDocument:
+        data = self._blobs.get(document.file_id)
+        if data is None:
+            raise DocumentUnreadable("server_error", "the file's content is missing from the artifact store")
+        return self._parse(document.filename, data)
+
+    def _write(
+        self, document: DocumentRecord, parsed: ParsedDocument, index: PassageIndex, name: str, recipe: Recipe
+    ) -> WrittenEdition:
+        embedder = self._models.embedder(recipe.embedder)
+        number = self._documents.begin_edition(name)
+        edition = make_edition(number, parsed, _limits(embedder, recipe.chunking, document.chunking), embedder)
+        index.add(edition.passages, edition.vectors)
+        self._metrics.written(len(edition.passages))
+        size = sum(len(passage.text.encode()) for passage in edition.passages)
+        return WrittenEdition(number, len(edition.passages), size)
+
+    def _fail(self, document: DocumentRecord, code: str, message: str) -> None:
+        self._documents.fail(document, code, message)
+        self._metrics.failed(code)
+
+    def _target(self, record: StoreRecord) -> tuple[StoreRecord, PassageIndex, Recipe]:
+        """The index that a store's new documents go to, made where there is none."""
+        if record.index_name is not None and record.recipe is not None:
+            recipe = Recipe.read(record.recipe)
+            try:
+                embedder = self._models.embedder(recipe.embedder)
+            except EmbedderUnavailable:
+                # The model is gone for good, or for a while: an index of the present one takes over first.
+                if not self._build_whole(record.id):
+                    raise
+                return self._target(self._stores.get(record.id) or record)
+            index = self._indexes().create(record.index_name, _spec(embedder))
+            return record, index, recipe
+        recipe = self._recipe(record)
+        name = _new_name()
+        index = self._indexes().create(name, _spec(self._models.embedder(recipe.embedder)))
+        self._stores.change(record.id, index_name=name, recipe=recipe.written())
+        self._publisher.store(record.id)
+        return self._stores.get(record.id) or record, index, recipe
+
+    def _recipe(self, record: StoreRecord) -> Recipe:
+        """As the configuration has it now."""
+        base = self._settings.bases.get(record.name) if record.configured else None
+        embedder = self._models.embedder()
+        chunking = ChunkingSettings() if base is None else base.chunking
+        return Recipe(self._settings.embedder, embedder.fingerprint, chunking)
+
+    def _build_anew(self, store_id: str | None = None) -> bool:
+        """One step towards the index of a store that was made by another recipe. False where there is none."""
+        for record in self._stores.all():
+            if record.recipe is None or (store_id is not None and record.id != store_id):
+                continue
+            wanted = self._recipe(record)
+            if not Recipe.read(record.recipe).makes_the_same(wanted):
+                self._build_step(record, wanted)
+                return True
+        return False
+
+    def _build_whole(self, store_id: str) -> bool:
+        """All steps towards it. False where there was none to make."""
+        steps = 0
+        while not self._stopping and self._build_anew(store_id):
+            steps += 1
+        return steps > 0
+
+    def _build_step(self, record: StoreRecord, wanted: Recipe) -> None:
+        name, written = record.building_name, wanted.written()
+        if name is None or record.building_recipe != written:
+            name = _new_name()
+            logger.info("the vector store %s is indexed anew", record.id)
+            self._stores.start_building(record.id, name, written)
+        index = self._indexes().create(name, _spec(self._models.embedder(wanted.embedder)))
+        document = self._documents.unbuilt(record.id)
+        if document is None:
+            if self._stores.finish_building(record.id):
+                self._publisher.store(record.id)
+                logger.info("the vector store %s is searched in its new index", record.id)
+            return
+        try:
+            written = self._write(document, self._read(document), index, name, wanted)
+        except (DocumentUnreadable, ValueError) as error:
+            # It was readable once: better one document less, and said so, than an index that is never finished.
+            code = error.code if isinstance(error, DocumentUnreadable) else "invalid_file"
+            self._documents.withdraw(document, code, str(error))
+            self._publisher.document(document.store_id, document.file_id)
+            self._metrics.failed(code)
+            return
+        self._documents.complete_next(document, written.number)
+
+    def _sweep(self) -> bool:
+        """Remove passages and indexes that nothing points at. False where there is nothing to remove now."""
+        leftovers = self._documents.leftovers()
+        now = time.monotonic()
+        numbers = {number for some in leftovers.values() for number in some}
+        self._left_since = {number: self._left_since.get(number, now) for number in numbers}
+        wait_s = 0.0 if self._sweeps_at_once else GRACE_S
+        self._sweeps_at_once = False
+        due = {
+            name: ripe
+            for name, some in leftovers.items()
+            if (ripe := [number for number in some if now - self._left_since[number] >= wait_s])
+        }
+        if not due:
+            return False
+        records = self._stores.all()
+        used = {name for record in records for name in (record.index_name, record.building_name)}
+        store = self._indexes()
+        for name, ripe in due.items():
+            _remove(store, name, ripe, whole=name not in used)
+            self._documents.forget_editions(ripe)
+        return True
+
+
+def _remove(store: IndexStore, name: str, numbers: list[int], *, whole: bool) -> None:
+    if whole:
+        store.drop(name)
+    elif (index := store.open(name)) is not None:
+        index.remove(numbers)
+
+
+def _spec(embedder: Embedder) -> IndexSpec:
+    return IndexSpec(embedder.dimension, embedder.fingerprint)
+
+
+def _limits(embedder: Embedder, chunking: ChunkingSettings, asked: Chunking | None) -> ChunkLimits:
+    if asked is not None:
+        return limits_for(embedder, asked.max_tokens, asked.overlap_tokens)
+    return limits_for(embedder, chunking.max_tokens, chunking.overlap_tokens)
+
+
+def _new_name() -> str:
+    return f"kb_{uuid.uuid4().hex}"

