@@ -5,7 +5,7 @@ import json
 import math
 import threading
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import httpx
 import numpy as np
@@ -42,6 +42,7 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
 class TokenEmbedder(Protocol):
     """An embedder that also gives a vector for each token, which late interaction compares."""
 
