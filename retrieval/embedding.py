@@ -3,18 +3,20 @@
 import hashlib
 import json
 import math
-import threading
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import httpx
 import numpy as np
 
 from retrieval.errors import EmbedderUnavailable
+from retrieval.turns import Turns, in_turns
 from retrieval.types import Vectors
 
 _CHARACTERS_PER_TOKEN = 3
 """For models behind a URL, whose tokenizer is not here: an estimate on the safe side for English and code."""
+
+_COUNTED_AT_ONCE = 1_024
 
 
 class Embedder(Protocol):
@@ -42,6 +44,7 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
 class TokenEmbedder(Protocol):
     """An embedder that also gives a vector for each token, which late interaction compares."""
 
@@ -82,47 +85,48 @@ class SentenceTransformersEmbedder:
         except (OSError, ValueError, ImportError) as error:
             raise EmbedderUnavailable(f"the embedding model {model} cannot be loaded: {error}") from error
         self._batch_size = batch_size
-        self._using = threading.Lock()
+        # A fast tokenizer may not be borrowed twice, so even counting takes a turn.
+        self._turns = Turns()
         self.dimension = int(self._model.get_embedding_dimension())
         longest = max(self.count_tokens(list(self._model.prompts.values())), default=0)
         self.max_tokens = int(self._model.max_seq_length) - self._model.tokenizer.num_special_tokens_to_add() - longest
         self.fingerprint = f"{_weights_digest(self._model)}:{json.dumps(self._model.prompts, sort_keys=True)}"
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """See Embedder."""
-        return self._encoded(self._model.encode_document, texts)
+        """See Embedder. Questions get their turn between two batches."""
+        return self._encoded(self._model.encode_document, texts, urgent=False)
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
         """See Embedder."""
-        return self._encoded(self._model.encode_query, texts)
+        return self._encoded(self._model.encode_query, texts, urgent=True)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """See Embedder."""
-        if not texts:
-            return []
-        with self._using:  # a fast tokenizer may not be borrowed twice
-            encoded = self._model.tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)
-        return [len(ids) for ids in encoded["input_ids"]]
+
+        def count(part: list[str]) -> list[int]:
+            encoded = self._model.tokenizer(part, add_special_tokens=False, truncation=False, verbose=False)
+            return [len(ids) for ids in encoded["input_ids"]]
+
+        return in_turns(count, texts, _COUNTED_AT_ONCE, self._turns, urgent=False)
 
     def token_vectors(self, texts: Sequence[str], *, query: bool) -> list[Vectors]:
         """See TokenEmbedder."""
         encode = self._model.encode_query if query else self._model.encode_document
         special = set(self._model.tokenizer.all_special_ids)
-        with self._using:
-            found = encode(list(texts), output_value=None, batch_size=self._batch_size, show_progress_bar=False)
-        vectors = []
-        for one in found:
-            kept = [place for place, token in enumerate(one["input_ids"].tolist()) if token not in special]
-            rows = one["token_embeddings"][kept].float().cpu().numpy()
-            vectors.append(normalised(rows))
-        return vectors
 
-    def _encoded(self, encode: Any, texts: Sequence[str]) -> Vectors:
-        if not texts:
-            return np.zeros((0, self.dimension), dtype=np.float32)
-        with self._using:
-            found = encode(list(texts), batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(found, dtype=np.float32)
+        def vectors(part: list[str]) -> list[Vectors]:
+            found = encode(part, output_value=None, batch_size=self._batch_size, show_progress_bar=False)
+            return [_of_tokens(one, special) for one in found]
+
+        return in_turns(vectors, texts, self._batch_size, self._turns, urgent=True)
+
+    def _encoded(self, encode: Any, texts: Sequence[str], *, urgent: bool) -> Vectors:
+        def vectors(part: list[str]) -> list[Vectors]:
+            found = encode(part, batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False)
+            return list(np.asarray(found, dtype=np.float32))
+
+        rows = in_turns(vectors, texts, self._batch_size, self._turns, urgent=urgent)
+        return np.stack(rows) if rows else np.zeros((0, self.dimension), dtype=np.float32)
 
 
 class OpenAIEmbedder:
@@ -201,6 +205,11 @@ def normalised(vectors: Vectors) -> Vectors:
     """Rows of length 1; a row of zeros stays one."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.where(lengths == 0, 1, lengths), dtype=np.float32)
+
+
+def _of_tokens(found: Any, special: set[int]) -> Vectors:
+    kept = [place for place, token in enumerate(found["input_ids"].tolist()) if token not in special]
+    return normalised(found["token_embeddings"][kept].float().cpu().numpy())
 
 
 def _weights_digest(model: Any) -> str:

@@ -1,6 +1,7 @@
 """``parse``: a file's bytes to a document, by the kind that its name tells."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from retrieval.errors import DocumentUnreadable
@@ -83,7 +84,21 @@ def parse(name: str, data: bytes) -> ParsedDocument:
     document = _parsed(suffix, data)
     if not document.blocks:
         raise DocumentUnreadable("invalid_file", "the file holds no text")
-    return document
+    return ParsedDocument(_encodable(document.title), tuple(_without_halves(block) for block in document.blocks))
+
+
+def _without_halves(block: Block) -> Block:
+    """JSON and PDF can hold halves of surrogate pairs, which cannot be encoded."""
+    text, header = _encodable(block.text), _encodable(block.header)
+    return block if text is block.text and header is block.header else replace(block, text=text, header=header)
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _parsed(suffix: str, data: bytes) -> ParsedDocument:

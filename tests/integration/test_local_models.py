@@ -41,6 +41,16 @@ def test_tokens_are_counted_as_the_model_reads_them(embedder: SentenceTransforme
     assert np.allclose(embedder.embed_documents([filled]), embedder.embed_documents([longer]), atol=1e-5)
 
 
+def test_texts_of_several_batches_keep_their_order(embedder: SentenceTransformersEmbedder) -> None:
+    texts = [f"{'word ' * (number * 7 % 40)}number {number}" for number in range(70)]
+    together = embedder.embed_documents(texts)
+    assert together.shape == (70, 384)
+    for number in (0, 13, 39, 69):
+        assert np.allclose(together[number], embedder.embed_documents([texts[number]])[0], atol=1e-4)
+    vectors = embedder.token_vectors(texts, query=False)
+    assert [len(one) for one in vectors] == embedder.count_tokens(texts)
+
+
 def test_the_fingerprint_changes_with_the_prefixes(embedder: SentenceTransformersEmbedder) -> None:
     path = str(minilm.get_model_path())
     same = SentenceTransformersEmbedder(path, device="cpu")

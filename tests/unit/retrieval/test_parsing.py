@@ -115,6 +115,10 @@ def test_control_characters_are_left_out() -> None:
     assert texts(parse("a.txt", b"a\x1b[31mred\x07 b")) == [(TEXT, "a[31mred b")]
 
 
+def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
+    assert texts(parse("a.jsonl", rb'"one \ud800 two"')) == [(RECORD, "one \ufffd two")]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "code", "message"),
     [
