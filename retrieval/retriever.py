@@ -48,6 +48,9 @@ class Hit:
     """What the list is ordered by, in [0, 1] within one list."""
     scores: Mapping[str, float]
     """By stage: ``dense``, ``lexical``, ``fused``, ``reranked``; a stage that did not see the passage is absent."""
+    similarity: float
+    """Cosine with the question. What words alone found is at most as near as the farthest that vectors found, whose
+    cosine it gets; 1 where vectors were not searched."""
     superseded_by: Passage | None = None
 
 
@@ -105,7 +108,7 @@ class Retriever:
         kept = without_near_duplicates(found.ordered[: max(4 * k, options.rerank_top)], options.duplicate_threshold)
         holding, replaced = split_superseded(kept, table.__getitem__, options.conflict_threshold)
         leaving = (one for one in holding if table.admits(one.passage.document, access, now, condition))
-        hits = [hit for hit in (found.hit(one, table) for one in leaving) if self._relevant(hit, arms)][:k]
+        hits = [hit for hit in (found.hit(one, table) for one in leaving) if self._relevant(hit)][:k]
         older = [replace(found.hit(one.match, table), superseded_by=one.by) for one in replaced]
         watch.lap("refine")
         return Retrieved(tuple(hits), tuple(older[:k]), watch.seconds, notes)
@@ -134,13 +137,8 @@ class Retriever:
         found.reorder(top, scores, self._options.rerank_weight)
         return ()
 
-    def _relevant(self, hit: Hit, arms: Mapping[str, Sequence[Match]]) -> bool:
-        """What only the words found is at most as near as the farthest that the vectors found."""
-        floor = self._options.min_score
-        if floor is None or DENSE not in arms:
-            return True
-        farthest = min((match.score for match in arms[DENSE]), default=1.0)
-        return hit.scores.get(DENSE, farthest) >= floor
+    def _relevant(self, hit: Hit) -> bool:
+        return self._options.min_score is None or hit.similarity >= self._options.min_score
 
 
 class _Found:
@@ -174,7 +172,9 @@ class _Found:
     def hit(self, match: Match, table: DocumentTable) -> Hit:
         key = match.passage.key
         scores = {name: found[key] for name, found in self._stages.items() if key in found}
-        return Hit(match.passage, table[match.passage.document], match.score, scores)
+        farthest = min(self._stages.get(DENSE, {}).values(), default=1.0)
+        similarity = scores.get(DENSE, farthest)
+        return Hit(match.passage, table[match.passage.document], match.score, scores, similarity)
 
 
 class _Watch:

@@ -11,7 +11,9 @@ from serving.knowledge.types import Chunking, Counts, DocumentRecord, DocumentSt
 
 _AUTO = {"type": "other"}
 
-Metadata = Annotated[dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)]
+_Key = Annotated[str, Field(max_length=64)]
+_Value = Annotated[str, Field(max_length=512)]
+Metadata = Annotated[dict[_Key, _Value], Field(max_length=16)]
 
 
 class _Body(BaseModel):
@@ -205,12 +207,17 @@ def batch_view(batch: Batch) -> dict[str, Any]:
     }
 
 
+def shown_score(passage: FoundPassage) -> float:
+    """How near the passage is to the question, from 0 to 1; the list itself is ordered by more than that."""
+    return min(max(passage.similarity, 0.0), 1.0)
+
+
 def result_view(passage: FoundPassage, *, explained: bool) -> dict[str, Any]:
     """A search result as OpenAI's API shows it; ``explained``: with the score of every stage."""
     view: dict[str, Any] = {
         "file_id": passage.file_id,
         "filename": passage.filename,
-        "score": passage.score,
+        "score": shown_score(passage),
         "attributes": dict(passage.attributes),
         "content": [{"type": "text", "text": passage.text}],
     }

@@ -1,6 +1,7 @@
 """``/v1/vector_stores``. Who calls is known before it is reached."""
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -10,7 +11,6 @@ from serving.api.vector_store_models import (
     AttachFile,
     CreateBatch,
     CreateStore,
-    RankingOptions,
     SearchStore,
     SetAttributes,
     UpdateStore,
@@ -131,12 +131,21 @@ class VectorStoresApi:
         if not queries or not all(query.strip() for query in queries):
             raise InvalidRequest("`query` must be a question, or a list of questions.", param="query")
         if body.rewrite_query:
-            raise InvalidRequest("`rewrite_query` is not supported; send the query as it is to be searched.", param="rewrite_query")
+            raise InvalidRequest("Queries are searched as they are sent, not rewritten.", param="rewrite_query")
         results = [
-            self._search(SearchRequest((store_id,), query, body.max_num_results, caller.access, body.filters))
+            self._search(
+                SearchRequest(
+                    (store_id,),
+                    query,
+                    body.max_num_results,
+                    caller.access,
+                    body.filters,
+                    body.ranking_options.score_threshold or None,
+                )
+            )
             for query in queries
         ]
-        found = ranked([one.passages for one in results], body.ranking_options, body.max_num_results)
+        found = joined([one.passages for one in results])[: body.max_num_results]
         view: dict[str, Any] = {
             "object": "vector_store.search_results.page",
             "search_query": queries,
@@ -249,15 +258,14 @@ class VectorStoresApi:
         return list_view(entries[::-1] if backwards else entries, has_more=page.has_more)
 
 
-def ranked(lists: list[tuple[FoundPassage, ...]], options: RankingOptions, limit: int) -> list[FoundPassage]:
-    """One list out of those of several questions, each passage once, without those below the threshold."""
-    best: dict[tuple[str, int], FoundPassage] = {}
-    for passage in (passage for passages in lists for passage in passages):
-        key = (passage.file_id, passage.number)
-        if key not in best or passage.score > best[key].score:
-            best[key] = passage
-    found = list(best.values()) if len(lists) == 1 else sorted(best.values(), key=lambda one: -one.score)
-    return [passage for passage in found if passage.score >= options.score_threshold][:limit]
+def joined(lists: list[tuple[FoundPassage, ...]]) -> list[FoundPassage]:
+    """One list out of those of several questions, each passage once."""
+    found: dict[tuple[str, int], FoundPassage] = {}
+    for row in zip_longest(*lists):
+        for passage in row:
+            if passage is not None:
+                found.setdefault((passage.file_id, passage.number), passage)
+    return list(found.values())
 
 
 def _attachment(body: AttachFile) -> Attachment:

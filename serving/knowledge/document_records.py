@@ -55,6 +55,10 @@ class Documents:
         query = _joined().where(documents.c.store_id == store_id, documents.c.file_id == file_id)
         return next(iter(self._read(query)), None)
 
+    def of_store(self, store_id: str) -> list[DocumentRecord]:
+        """Every document of a store."""
+        return self._read(_joined().where(documents.c.store_id == store_id))
+
     def served(self, store_id: str) -> list[DocumentRecord]:
         """Every document of a store that is searched."""
         return self._read(_joined().where(documents.c.store_id == store_id, documents.c.edition.is_not(None)))

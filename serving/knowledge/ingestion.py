@@ -25,6 +25,7 @@ from serving.knowledge.models import Models
 from serving.knowledge.recipes import Recipe
 from serving.knowledge.searcher import OpenIndexes
 from serving.knowledge.store_records import Stores
+from serving.knowledge.sync import ORIGIN
 from serving.knowledge.types import Chunking, DocumentRecord, StoreRecord, WrittenEdition
 from serving.knowledge.views import Publisher
 from serving.settings.knowledge import ChunkingSettings
@@ -43,7 +44,11 @@ _UNAVAILABLE = (KnowledgeServerError, AdapterError)
 
 
 class Ingestion:
-    """Runs in a thread of its own between :meth:`start` and :meth:`stop`."""
+    """Runs in a thread of its own between :meth:`start` and :meth:`stop`.
+
+    Args:
+        discard: deletes a file that is in no store any more.
+    """
 
     def __init__(
         self,
@@ -56,6 +61,8 @@ class Ingestion:
         indexes: OpenIndexes,
         parse: Parse,
         metrics: KnowledgeMetrics,
+        *,
+        discard: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._stores = stores
@@ -66,6 +73,7 @@ class Ingestion:
         self._indexes = indexes
         self._parse = parse
         self._metrics = metrics
+        self._discard = discard
         self._wake = threading.Event()
         self._stopping = False
         self._left_since: dict[int, float] = {}
@@ -137,6 +145,9 @@ class Ingestion:
         if self._documents.complete(document, edition, title=parsed.title[:_LONGEST_TITLE]):
             self._publisher.document(document.store_id, document.file_id, *document.replaces)
             self._metrics.ingested(document.accepted_at)
+            if ORIGIN in document.attributes:  # nobody holds the ids of files that a sync uploaded
+                for file_id in document.replaces:
+                    self._discard(file_id)
 
     def _read(self, document: DocumentRecord) -> ParsedDocument:
         data = self._blobs.get(document.file_id)
@@ -218,7 +229,7 @@ class Ingestion:
                 logger.info("the vector store %s is searched in its new index", record.id)
             return
         try:
-            written = self._write(document, self._read(document), index, name, wanted)
+            edition = self._write(document, self._read(document), index, name, wanted)
         except (DocumentUnreadable, ValueError) as error:
             # It was readable once: better one document less, and said so, than an index that is never finished.
             code = error.code if isinstance(error, DocumentUnreadable) else "invalid_file"
@@ -226,7 +237,7 @@ class Ingestion:
             self._publisher.document(document.store_id, document.file_id)
             self._metrics.failed(code)
             return
-        self._documents.complete_next(document, written.number)
+        self._documents.complete_next(document, edition.number)
 
     def _sweep(self) -> bool:
         """Remove passages and indexes that nothing points at. False where there is nothing to remove now."""

@@ -121,6 +121,11 @@ class Library:
         self._blobs.delete(file_id)
         self._changed()
 
+    def discard(self, file_id: str) -> None:
+        """Delete a file unless it is in a store."""
+        if not self._files.attachments([file_id]):
+            self.forget(file_id)
+
     def expire(self) -> None:
         """Delete the files whose time is over."""
         for file_id in self._files.expired(int(self._now())):

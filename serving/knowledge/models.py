@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from retrieval.embedding import Embedder, OpenAIEmbedder, SentenceTransformersEmbedder
-from retrieval.embedding_cache import CachingEmbedder
+from retrieval.embedding import Embedder, OpenAIEmbedder, SentenceTransformersEmbedder, TokenEmbedder
+from retrieval.embedding_cache import with_cache
 from retrieval.errors import EmbedderUnavailable, KnowledgeServerError, RerankerUnavailable
 from retrieval.rerank import CrossEncoderReranker, LateInteractionReranker, Reranker, UrlReranker
 from serving.config import KnowledgeSettings
@@ -61,15 +61,14 @@ class Models:
         cache = self._settings
         if not cache.cache_bytes:
             return embedder
-        return CachingEmbedder(embedder, cache.cache_dir / "embeddings.db", cache.cache_bytes)
+        return with_cache(embedder, cache.cache_dir / "embeddings.db", cache.cache_bytes)
 
-    def _token_embedder(self) -> SentenceTransformersEmbedder:
-        settings = self._settings.embedder
+    def _token_embedder(self) -> TokenEmbedder:
         embedder = self.embedder()
-        inner = embedder.inner if isinstance(embedder, CachingEmbedder) else embedder
-        if not isinstance(inner, SentenceTransformersEmbedder):
-            raise RerankerUnavailable(f"{settings.model} runs behind a URL and gives no vectors of tokens")
-        return inner
+        if not isinstance(embedder, TokenEmbedder):
+            name = self._settings.embedder.model
+            raise RerankerUnavailable(f"{name} runs behind a URL and gives no vectors of tokens")
+        return embedder
 
     def _load_reranker(self) -> Reranker:
         settings = self._settings.reranker

@@ -41,7 +41,10 @@ class FoundPassage:
     context: str
     """Headings above it."""
     score: float
-    """What the list is ordered by, in [0, 1]."""
+    """What the list is ordered by, in [0, 1]: relative to the others of one store."""
+    similarity: float
+    """Cosine with the question; for what words alone found, that of the farthest that vectors found. Comparable
+    between stores and questions."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """By stage: ``dense`` (cosine), ``lexical`` (BM25), ``fused``, ``reranked``."""
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)

@@ -170,6 +170,7 @@ def _named(hit: Hit, record: StoreRecord, documents: Mapping[int, DocumentRecord
         text=hit.passage.text,
         context=hit.passage.context,
         score=min(max(hit.score, 0.0), 1.0),
+        similarity=hit.similarity,
         scores=dict(hit.scores),
         attributes=dict(hit.meta.attributes),
         changed_at=int(document.accepted_at),

@@ -19,7 +19,8 @@ from serving.api.files import FilesApi
 from serving.api.guarded import Guarded, answer_errors
 from serving.api.vector_stores import VectorStoresApi
 from serving.auth import Authenticator
-from serving.config import ConfigInvalid, GatewayConfig
+from serving.config import GatewayConfig
+from serving.errors import ConfigInvalid
 from serving.knowledge.blobs import Blobs
 from serving.knowledge.configured import ConfiguredBases
 from serving.knowledge.document_records import Documents
@@ -55,7 +56,9 @@ class KnowledgeService:
             raise ConfigInvalid("there is no section `knowledge` in the configuration")
         settings = config.knowledge
         self._database = Database(config.state.url, SCHEMA)
-        self._files, self._stores, self._documents = (kind(self._database) for kind in (Files, Stores, Documents))
+        self._files = Files(self._database)
+        self._stores = Stores(self._database)
+        self._documents = Documents(self._database)
         self._indexes = Indexes(open_indexes or (lambda: open_milvus(settings.index)))
         self._metrics = KnowledgeMetrics(CollectorRegistry())
         self._views = Views()
@@ -72,6 +75,7 @@ class KnowledgeService:
             self._indexes,
             self._parser.parse,
             self._metrics,
+            discard=lambda file_id: self._library.discard(file_id),
         )
         self._library = Library(
             self._files,
@@ -87,7 +91,7 @@ class KnowledgeService:
         )
         self._searcher = Searcher(settings, self._views, models, self._indexes)
         self._configured = ConfiguredBases(
-            settings, self._stores, self._shelves, self._library, self._publisher, self._ingestion.wake
+            settings, self._stores, self._documents, self._shelves, self._library, self._publisher
         )
         self._stopping = threading.Event()
         self._chores = threading.Thread(target=self._do_chores, name="chores", daemon=True)
@@ -153,7 +157,9 @@ class KnowledgeService:
                 logger.exception("what has expired could not be removed; trying again")
 
     def _build_app(self, config: GatewayConfig, settings_models: Models) -> ASGIApp:
-        app = FastAPI(title="Loraplex knowledge", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+        app = FastAPI(
+            title="Loraplex knowledge", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+        )
         app.include_router(FilesApi(self._library).router())
         app.include_router(VectorStoresApi(self._shelves, self._search, self._texts).router())
         if config.knowledge is not None:
