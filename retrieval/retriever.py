@@ -65,6 +65,8 @@ class Retrieved:
     """How long each stage took."""
     notes: tuple[str, ...] = ()
     """What was left out, and why: for the operator."""
+    arms: Mapping[str, Sequence[Match]] = field(default_factory=dict)
+    """What each arm brought, best first, out of the passages that the caller may see."""
 
 
 class Retriever:
@@ -111,7 +113,7 @@ class Retriever:
         hits = [hit for hit in (found.hit(one, table) for one in leaving) if self._relevant(hit)][:k]
         older = [replace(found.hit(one.match, table), superseded_by=one.by) for one in replaced]
         watch.lap("refine")
-        return Retrieved(tuple(hits), tuple(older[:k]), watch.seconds, notes)
+        return Retrieved(tuple(hits), tuple(older[:k]), watch.seconds, notes, arms)
 
     def _search(self, query: str, selection: Selection, watch: "_Watch") -> dict[str, list[Match]]:
         options, arms = self._options, {}

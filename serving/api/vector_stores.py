@@ -34,10 +34,11 @@ Texts = Callable[[str, str], list[str]]
 class VectorStoresApi:
     """The routes, over ``Shelves`` and a search."""
 
-    def __init__(self, shelves: Shelves, search: Search, texts: Texts) -> None:
+    def __init__(self, shelves: Shelves, search: Search, texts: Texts, sync: Callable[[str], bool]) -> None:
         self._shelves = shelves
         self._search = search
         self._texts = texts
+        self._sync = sync
 
     def router(self) -> APIRouter:
         """All routes under ``/v1/vector_stores``."""
@@ -51,6 +52,7 @@ class VectorStoresApi:
             (one, "POST", self.update),
             (one, "DELETE", self.delete),
             (f"{one}/search", "POST", self.search),
+            (f"{one}/sync", "POST", self.sync),
             (f"{one}/files", "POST", self.attach),
             (f"{one}/files", "GET", self.list_documents),
             (file, "GET", self.show_document),
@@ -141,6 +143,7 @@ class VectorStoresApi:
                     caller.access,
                     body.filters,
                     body.ranking_options.score_threshold or None,
+                    explain=explain,
                 )
             )
             for query in queries
@@ -157,8 +160,21 @@ class VectorStoresApi:
             view["superseded"] = [result_view(one, explained=True) for result in results for one in result.superseded]
             view["expired"] = sum(result.expired for result in results)
             view["seconds"] = [dict(result.seconds) for result in results]
+            view["arms"] = [
+                {name: [[one.file_id, one.number, one.score] for one in arm] for name, arm in result.arms.items()}
+                for result in results
+            ]
             view["notes"] = [note for result in results for note in result.notes]
         return view
+
+    def sync(self, request: Request, store_id: str) -> dict[str, Any]:
+        """Look at the sources of a store that the configuration keeps, now rather than at the next interval."""
+        caller = caller_of(request)
+        caller.require_writer()
+        store = self._shelves.store(caller, store_id)
+        if not (store.record.configured and self._sync(store.record.name)):
+            raise InvalidRequest("The configuration names no sources for this vector store.", param="vector_store_id")
+        return store_view(store)
 
     def attach(self, request: Request, store_id: str, body: AttachFile) -> dict[str, Any]:
         """Put a file into a vector store, to be ingested."""

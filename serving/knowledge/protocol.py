@@ -21,6 +21,8 @@ class SearchRequest:
     """In OpenAI's form."""
     min_score: float | None = None
     """Cosine below which a passage is not relevant; None: the store's own setting."""
+    explain: bool = False
+    """Whether the answer tells what each arm brought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,15 @@ class FoundPassage:
 
 
 @dataclass(frozen=True, slots=True)
+class ArmEntry:
+    """A passage in the list of one arm."""
+
+    file_id: str
+    number: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """The answer to one question."""
 
@@ -67,6 +78,8 @@ class SearchResult:
     """How long each stage took."""
     notes: tuple[str, ...] = ()
     """What was left out, for the operator."""
+    arms: Mapping[str, tuple[ArmEntry, ...]] = field(default_factory=dict)
+    """``dense`` and ``lexical`` alone, best first; only where asked for."""
 
 
 class KnowledgeClient(Protocol):

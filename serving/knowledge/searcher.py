@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from retrieval.retriever import DENSE, LEXICAL, Hit, RetrievalOptions, Retrieved
 from retrieval.selection import DocumentTable
 from serving.config import KnowledgeSettings
 from serving.knowledge.models import Models
-from serving.knowledge.protocol import FoundPassage, SearchRequest, SearchResult
+from serving.knowledge.protocol import ArmEntry, FoundPassage, SearchRequest, SearchResult
 from serving.knowledge.recipes import Recipe
 from serving.knowledge.types import DocumentRecord, StoreRecord
 from serving.knowledge.views import StoreView, Views
@@ -39,6 +39,7 @@ class _Found:
     expired: int
     seconds: Mapping[str, float]
     notes: tuple[str, ...]
+    arms: Mapping[str, tuple[ArmEntry, ...]] = field(default_factory=dict)
 
 
 class Searcher:
@@ -72,6 +73,7 @@ class Searcher:
             sum(one.expired for one in found),
             seconds,
             tuple(dict.fromkeys(chain.from_iterable(one.notes for one in found))),
+            found[0].arms if len(found) == 1 else {},
         )
 
     def _visible(self, name: str, request: SearchRequest) -> StoreView:
@@ -98,6 +100,7 @@ class Searcher:
             expired,
             retrieved.seconds,
             (*notes, *retrieved.notes),
+            _arms(retrieved, table, documents, request, condition, now) if request.explain else {},
         )
 
     def _retrieve(
@@ -149,6 +152,24 @@ class Searcher:
             min_score=search.min_score,
         )
         return options if request.min_score is None else replace(options, min_score=request.min_score)
+
+
+def _arms(
+    retrieved: Retrieved,
+    table: DocumentTable,
+    documents: Mapping[int, DocumentRecord],
+    request: SearchRequest,
+    condition: Filter | None,
+    now: int,
+) -> dict[str, tuple[ArmEntry, ...]]:
+    return {
+        name: tuple(
+            ArmEntry(documents[match.passage.document].file_id, match.passage.number, match.score)
+            for match in matches
+            if table.admits(match.passage.document, request.access, now, condition)
+        )
+        for name, matches in retrieved.arms.items()
+    }
 
 
 def _interleaved(lists: list[tuple[FoundPassage, ...]]) -> list[FoundPassage]:

@@ -161,7 +161,9 @@ class KnowledgeService:
             title="Loraplex knowledge", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
         )
         app.include_router(FilesApi(self._library).router())
-        app.include_router(VectorStoresApi(self._shelves, self._search, self._texts).router())
+        app.include_router(
+            VectorStoresApi(self._shelves, self._search, self._texts, self._configured.sync_soon).router()
+        )
         if config.knowledge is not None:
             app.include_router(EmbeddingsApi(config.knowledge, settings_models).router())
         answer_errors(app)
