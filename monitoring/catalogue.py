@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["counter", "gauge", "histogram"]
-Unit = Literal["seconds", "tokens", "requests", "adapters", "events", "replicas", "documents", "passages"]
+Unit = Literal[
+    "seconds",
+    "tokens",
+    "requests",
+    "adapters",
+    "events",
+    "replicas",
+    "documents",
+    "passages",
+    "citations",
+    "claims",
+    "ratio",
+]
 
 BASE = "base"
 """Value of the labels ``adapter`` and ``role`` where the base model answers."""
@@ -32,6 +44,8 @@ _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 _TOKEN_GAP = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _LOAD = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+_DAY = 86400.0
 
 _ANSWER = ("task", "adapter", "role")
 
@@ -78,7 +92,8 @@ OVERHEAD = MetricSpec(
     "loraplex_gateway_overhead_seconds",
     "histogram",
     "seconds",
-    "Part of a request's duration spent neither in the engine, nor waiting for an adapter, nor sending to the client.",
+    "Part of a request's duration spent neither in the engine, nor in retrieval, nor waiting for an adapter, nor "
+    "sending to the client.",
     ("task",),
     _OVERHEAD,
 )
@@ -186,6 +201,62 @@ SILENT_REPLICAS = MetricSpec(
     "replicas",
     "Replicas that reported lately and did not answer this scrape: their metrics are missing from it.",
 )
+RETRIEVALS = MetricSpec(
+    "loraplex_retrievals_total",
+    "counter",
+    "requests",
+    "Generations that looked for passages, by outcome: found, empty, refused (empty, and the gateway answered itself), "
+    "degraded (retrieval was down, answered without it) or failed (retrieval was down).",
+    ("task", "outcome"),
+)
+RETRIEVAL_TIME = MetricSpec(
+    "loraplex_retrieval_seconds",
+    "histogram",
+    "seconds",
+    "Time that the search for a question's passages took, by stage; total is as the request saw it.",
+    ("stage",),
+    (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+DOCUMENT_AGE = MetricSpec(
+    "loraplex_document_age_seconds",
+    "histogram",
+    "seconds",
+    "Freshness: time since the content of a passage was accepted, at the moment when it was given to the model.",
+    ("task",),
+    tuple(_DAY * days for days in (1 / 24, 0.25, 1, 7, 30, 90, 180, 365, 730)),
+)
+EXPIRED_DOCUMENTS = MetricSpec(
+    "loraplex_expired_documents_total",
+    "counter",
+    "documents",
+    "Documents that searches left out because they have expired.",
+    ("task",),
+)
+BUDGET_USED = MetricSpec(
+    "loraplex_passage_budget_used_ratio",
+    "histogram",
+    "ratio",
+    "Share of the token budget that the passages of a request took.",
+    ("task",),
+    (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0),
+)
+CITATIONS = MetricSpec(
+    "loraplex_citations_total", "counter", "citations", "Citations in answers, of passages that were given.", ("task",)
+)
+DROPPED_CITATIONS = MetricSpec(
+    "loraplex_dropped_citations_total",
+    "counter",
+    "citations",
+    "Citations of passages that were not given.",
+    ("task",),
+)
+UNSUPPORTED_CLAIMS = MetricSpec(
+    "loraplex_unsupported_claims_total",
+    "counter",
+    "claims",
+    "Numbers and quotations in answers that neither a given passage nor the question contains.",
+    ("task",),
+)
 
 INGESTED = MetricSpec(
     "loraplex_documents_ingested_total",
@@ -247,6 +318,14 @@ GATEWAY: tuple[MetricSpec, ...] = (
     ADAPTER_IN_FLIGHT,
     CATALOG_REACHABLE,
     SILENT_REPLICAS,
+    RETRIEVALS,
+    RETRIEVAL_TIME,
+    DOCUMENT_AGE,
+    EXPIRED_DOCUMENTS,
+    BUDGET_USED,
+    CITATIONS,
+    DROPPED_CITATIONS,
+    UNSUPPORTED_CLAIMS,
 )
 """What every replica records."""
 

@@ -1,6 +1,6 @@
 """The recorder that fills the catalogue's metrics for one replica. Nothing here is global."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,11 +16,16 @@ from monitoring.catalogue import (
     ADAPTER_UNLOADS,
     ADAPTER_WAIT,
     BASE,
+    BUDGET_USED,
     CATALOG_REACHABLE,
     CATALOGUE,
+    CITATIONS,
     COMPLETION_TOKENS,
     CONTRACT_VIOLATIONS,
+    DOCUMENT_AGE,
+    DROPPED_CITATIONS,
     DURATION,
+    EXPIRED_DOCUMENTS,
     GATEWAY,
     IN_FLIGHT,
     INTER_TOKEN,
@@ -28,15 +33,18 @@ from monitoring.catalogue import (
     PROMPT_TOKENS,
     REFUSED,
     REQUESTS,
+    RETRIEVAL_TIME,
+    RETRIEVALS,
     SHADOW_DROPPED,
     SILENT_REPLICAS,
     STREAM_ERRORS,
     TTFT,
+    UNSUPPORTED_CLAIMS,
     WAITING,
     MetricSpec,
 )
 
-__all__ = ["BASE", "CATALOGUE", "GatewayMetrics", "MetricSpec", "RequestRecord", "Residency"]
+__all__ = ["BASE", "CATALOGUE", "GatewayMetrics", "MetricSpec", "RequestRecord", "Residency", "RetrievalRecord"]
 
 
 class Residency(Protocol):
@@ -64,6 +72,8 @@ class RequestRecord:
     engine_s: float = 0.0
     """Time spent waiting for the engine."""
     adapter_wait_s: float = 0.0
+    retrieval_s: float = 0.0
+    """Time spent waiting for the search for passages."""
     client_s: float = 0.0
     """Time spent waiting for the client to take what was sent."""
     first_token_s: float | None = None
@@ -74,6 +84,22 @@ class RequestRecord:
     completion_tokens: int = 0
     contract_violation: str | None = None
     stream_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalRecord:
+    """What looking for one generation's passages came to."""
+
+    task: str
+    outcome: str
+    seconds: Mapping[str, float]
+    """By stage."""
+    ages_s: Sequence[float] = ()
+    """Of the content of each passage given, in seconds."""
+    expired: int = 0
+    """Documents left out because they have expired."""
+    budget_used: float | None = None
+    """Share of the token budget, from 0 to 1; None where no passage was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +178,23 @@ class GatewayMetrics:
         """A shadow copy was not run."""
         self._counter(SHADOW_DROPPED, task, version, reason).inc()
 
+    def retrieval_finished(self, record: RetrievalRecord) -> None:
+        """A generation's passages were looked for."""
+        self._counter(RETRIEVALS, record.task, record.outcome).inc()
+        for stage, seconds in record.seconds.items():
+            self._histogram(RETRIEVAL_TIME, stage).observe(seconds)
+        for age_s in record.ages_s:
+            self._histogram(DOCUMENT_AGE, record.task).observe(max(age_s, 0.0))
+        self._counter(EXPIRED_DOCUMENTS, record.task).inc(record.expired)
+        if record.budget_used is not None:
+            self._histogram(BUDGET_USED, record.task).observe(record.budget_used)
+
+    def answer_grounded(self, task: str, citations: int, dropped: int, unsupported: int) -> None:
+        """An answer with passages ended: its citations, those of passages not given, and claims found nowhere."""
+        self._counter(CITATIONS, task).inc(citations)
+        self._counter(DROPPED_CITATIONS, task).inc(dropped)
+        self._counter(UNSUPPORTED_CLAIMS, task).inc(unsupported)
+
     def adapter_loaded(self, version: str, tier: str, seconds: float) -> None:
         """A version was loaded into the engine from ``tier``."""
         self._histogram(ADAPTER_LOAD, version, tier).observe(seconds)
@@ -210,7 +253,7 @@ class GatewayMetrics:
             outcome = series.outcomes[record.outcome] = self._counter(REQUESTS, *labels)
         outcome.inc()
         series.duration.observe(record.duration_s)
-        own = record.duration_s - record.engine_s - record.adapter_wait_s - record.client_s
+        own = record.duration_s - record.engine_s - record.adapter_wait_s - record.retrieval_s - record.client_s
         series.overhead.observe(max(own, 0.0))
         if record.adapter != BASE:
             series.adapter_wait.observe(record.adapter_wait_s)

@@ -14,6 +14,7 @@ from serving.auth import ANYONE, Caller
 from serving.contracts import Contract
 from serving.engine.protocol import Endpoint, EngineRequest, JsonObject
 from serving.errors import GenerationTimedOut, answer_for
+from serving.grounded import Grounded, Outcome
 from serving.tasks import BASE, Resolution
 
 
@@ -51,7 +52,7 @@ class Call:
 
 
 class Generation:
-    """Holds what one generation needs. :meth:`begin` once; then :meth:`end` once, whatever happened."""
+    """Holds what one generation needs: :meth:`enter`, :meth:`acquire`; then :meth:`end` once, whatever happened."""
 
     def __init__(
         self,
@@ -66,6 +67,8 @@ class Generation:
         self.call = call
         self.resolution = resolution
         self.contract = contract
+        self.grounded: Grounded | None = None
+        """What retrieval found; None where nothing was searched."""
         self.record = RequestRecord(resolution.label, resolution.adapter, resolution.role or BASE)
         self._admission = admission
         self._residency = residency
@@ -75,10 +78,18 @@ class Generation:
         self._leased = False
         metrics.request_started(resolution.label)
 
-    async def begin(self, adapter_wait_s: float) -> None:
-        """Take a place, and the adapter. Raises Overloaded, NotReady and what the residency raises."""
+    @property
+    def refused(self) -> bool:
+        """Whether the gateway answers itself, without engine and adapter."""
+        return self.grounded is not None and self.grounded.outcome is Outcome.REFUSED
+
+    def enter(self) -> None:
+        """Take a place. Raises Overloaded and NotReady."""
         self._admission.enter(self._key)
         self._admitted = True
+
+    async def acquire(self, adapter_wait_s: float) -> None:
+        """Take the adapter. Raises what the residency raises."""
         version = self.resolution.version
         if version is None:
             return
@@ -128,6 +139,9 @@ class Generation:
         record.duration_s = perf_counter() - self.call.arrived
         record.outcome = outcome_of(error, record)
         self._metrics.request_finished(record)
+        if self.grounded is not None:
+            tally = self.grounded.tally
+            self._metrics.answer_grounded(record.task, tally.citations, tally.dropped, tally.unsupported)
 
 
 def timed_out(limit_s: float) -> GenerationTimedOut:

@@ -90,6 +90,10 @@ class NotReady(GatewayServerError):
     """Nothing can answer now; it is worth trying again."""
 
 
+class RetrievalUnavailable(GatewayServerError):
+    """The model answers from documents, and retrieval cannot be reached."""
+
+
 class GenerationTimedOut(GatewayServerError):
     """The generation took longer than ``server.request_timeout_s``."""
 
@@ -121,6 +125,7 @@ ERROR_TABLE: dict[type[Exception], Answer] = {
     PermissionDenied: Answer(403, "permission_error", "permission_denied"),
     Overloaded: Answer(429, "rate_limit_error", "overloaded", retry_after_s=1),
     NotReady: Answer(503, "server_error", "not_ready", retry_after_s=2),
+    RetrievalUnavailable: Answer(503, "server_error", "retrieval_unavailable", retry_after_s=2),
     GenerationTimedOut: Answer(504, "server_error", "timeout"),
     GatewayClientError: Answer(400, _INVALID, "invalid_request"),
     GatewayServerError: Answer(500, "server_error", "internal_error"),

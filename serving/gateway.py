@@ -17,9 +17,11 @@ from serving.config import GatewayConfig, OpenAIEngineSettings
 from serving.control_plane import ControlPlane, start_control_plane
 from serving.engine.protocol import Engine, EngineError, EngineInfo, Progress
 from serving.generate import Generator
+from serving.knowledge.protocol import KnowledgeClient
 from serving.peers import Peers
 from serving.residency import ReplicaResidency
 from serving.status import Status, unavailable
+from serving.token_counter import TokenCounter
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,14 @@ class Gateway:
     """One replica: the app, its engine, and what ties them to the shared state."""
 
     def __init__(
-        self, config: GatewayConfig, engine: Engine, replica: str, control: ASGIApp | None, peer_host: str
+        self,
+        config: GatewayConfig,
+        engine: Engine,
+        replica: str,
+        control: ASGIApp | None,
+        peer_host: str,
+        *,
+        knowledge: KnowledgeClient | None = None,
     ) -> None:
         self._config = config
         self._engine = engine
@@ -42,7 +51,10 @@ class Gateway:
         store = ArtifactStore(config.artifacts.url, config.artifacts.options)
         cache = DiskCache(config.adapters.cache_dir, config.adapters.cache_bytes, store)
         self._residency = ReplicaResidency(config, self._catalog, cache, engine, self._metrics, replica)
-        self._generator = Generator(config, engine, self._residency, self._metrics)
+        self._count_tokens = TokenCounter(config)
+        self._generator = Generator(
+            config, engine, self._residency, self._metrics, knowledge=knowledge, count_tokens=self._count_tokens
+        )
         self._peers = Peers(replica, self._catalog.replicas, self._render, host=peer_host)
         self.status = Status(self._metrics, self._peers)
         self.app: FastAPI = build_api(
@@ -64,6 +76,7 @@ class Gateway:
                 self._own_control = await start_control_plane(self._config, tell)
             else:
                 await asyncio.to_thread(self._catalog.migrate)
+            await self._count_tokens.load()
             info = await self._engine.start(tell)
             self._residency.address = await self._peers.start()
             await self._residency.start(info)
@@ -143,6 +156,7 @@ def build_gateway(
     replica: str | None = None,
     control: ASGIApp | None = None,
     peer_host: str = "127.0.0.1",
+    knowledge: KnowledgeClient | None = None,
 ) -> Gateway:
     """One replica of the gateway that ``config`` describes, not yet started.
 
@@ -151,9 +165,10 @@ def build_gateway(
         replica: its name in metrics and reports; default: a random one.
         control: the app that answers ``/admin/*``; default: a control plane inside this gateway.
         peer_host: the address of this machine where other replicas of the same gateway reach it.
+        knowledge: what searches for passages; default: nothing, and retrieval counts as down.
     """
     name = replica or f"replica-{uuid.uuid4().hex[:8]}"
-    return Gateway(config, engine or build_engine(config), name, control, peer_host)
+    return Gateway(config, engine or build_engine(config), name, control, peer_host, knowledge=knowledge)
 
 
 def build_engine(config: GatewayConfig) -> Engine:

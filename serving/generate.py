@@ -1,4 +1,4 @@
-"""The use case: resolve the name → admit → hold the adapter → generate → account."""
+"""The use case: resolve the name → admit → search → hold the adapter → generate → account."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -14,10 +14,16 @@ from serving.config import GatewayConfig
 from serving.contracts import Contract
 from serving.engine.protocol import Engine, EngineRequest, JsonObject
 from serving.errors import ModelNotFound, answer_for
+from serving.grounded import Grounded
+from serving.grounder import Grounder, finish_answer, read_events
+from serving.grounding import CountTokens
+from serving.knowledge.protocol import KnowledgeClient
+from serving.refusal import Refusal
 from serving.shadow import ShadowTraffic
 from serving.shaping import shape_request
 from serving.streams import AnswerStream
 from serving.tasks import ModelEntry, Resolution, entries, entry_for, resolve
+from serving.token_counter import estimate_tokens
 
 __all__ = ["Answer", "Call", "Generator", "Residency"]
 
@@ -30,16 +36,31 @@ class Answer:
     resolution: Resolution
     contract: str | None
     """``satisfied`` or ``violated``; None for a model without an output contract."""
+    grounded: Grounded | None
+    """What retrieval found; None where nothing was searched."""
 
 
 class Generator:
     """Answers generation requests with one engine and the adapters of one replica.
 
+    Args:
+        knowledge: what searches; None where retrieval is not set up.
+        count_tokens: the length of a passage, in tokens of the base model.
+
     Raises:
         ConfigInvalid: an output contract cannot be compiled.
     """
 
-    def __init__(self, config: GatewayConfig, engine: Engine, residency: Residency, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        engine: Engine,
+        residency: Residency,
+        metrics: GatewayMetrics,
+        *,
+        knowledge: KnowledgeClient | None = None,
+        count_tokens: CountTokens = estimate_tokens,
+    ) -> None:
         self._config = config
         self._engine = engine
         self._residency = residency
@@ -50,6 +71,7 @@ class Generator:
         }
         self._is_vllm = config.engine.kind == "vllm" or config.engine.adapters == "vllm"
         self._admission = Admission(config.limits)
+        self._grounder = Grounder(knowledge, metrics, count_tokens)
         self._shadows = ShadowTraffic(engine, residency, metrics, self._admission, self._limit_s)
 
     @property
@@ -73,8 +95,9 @@ class Generator:
         """The whole answer.
 
         Raises:
-            ModelNotFound, PermissionDenied, InvalidRequest, Overloaded, NotReady, GenerationTimedOut, what the
-            residency raises for an adapter that cannot be had, and what the engine raises.
+            ModelNotFound, PermissionDenied, InvalidRequest, Overloaded, NotReady, GenerationTimedOut,
+            RetrievalUnavailable, VectorStoreNotFound, FilterInvalid, what the residency raises for an adapter that
+            cannot be had, and what the engine raises.
         """
         generation = self._start(call)
         error: BaseException | None = None
@@ -83,7 +106,7 @@ class Generator:
                 request = await self._begin(generation)
                 began = perf_counter()
                 try:
-                    body = await self._engine.complete(request)
+                    body = await self._source(generation).complete(request)
                 finally:
                     generation.record.engine_s = perf_counter() - began
             return await self._finish(generation, body)
@@ -133,21 +156,39 @@ class Generator:
 
     async def _begin(self, generation: Generation) -> EngineRequest:
         call, task = generation.call, generation.resolution.task
-        body = shape_request(call.endpoint, call.body, task, generation.contract, vllm=self._is_vllm)
-        await generation.begin(self._config.limits.adapter_wait_s)
+        inquiry = self._grounder.inquiry(call, generation.resolution)
+        given = call.body if inquiry is None else inquiry.body
+        body = shape_request(call.endpoint, given, task, generation.contract, vllm=self._is_vllm)
+        generation.enter()
+        if inquiry is not None:
+            body = await self._grounder.ground(inquiry, body, generation)
         request = generation.engine_request(body)
-        self._shadows.copy(generation, request)
+        if not generation.refused:
+            await generation.acquire(self._config.limits.adapter_wait_s)
+            self._shadows.copy(generation, request)
         return request
 
+    def _source(self, generation: Generation) -> Engine | Refusal:
+        task = generation.resolution.task
+        if generation.refused and task is not None and task.retrieval is not None:
+            return Refusal(task.retrieval.refusal)
+        return self._engine
+
     async def _open(self, generation: Generation) -> AsyncGenerator[JsonObject, None]:
-        return self._engine.stream(await self._begin(generation))
+        request = await self._begin(generation)
+        events = self._source(generation).stream(request)
+        if generation.grounded is None:
+            return events
+        return read_events(generation.grounded, request.endpoint, events)
 
     async def _finish(self, generation: Generation, body: JsonObject) -> Answer:
         endpoint, resolution = generation.call.endpoint, generation.resolution
+        if generation.grounded is not None:
+            finish_answer(generation.grounded, endpoint, body)
         label_answer(endpoint, body, resolution)
         generation.count(count_tokens(body.get("usage")))
         verdict = None
         if generation.contract is not None:
             satisfied = await generation.judge(list(finished_texts(endpoint, body)))
             verdict = SATISFIED if satisfied else VIOLATED
-        return Answer(body, resolution, verdict)
+        return Answer(body, resolution, verdict, generation.grounded)

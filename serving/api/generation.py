@@ -12,6 +12,7 @@ from serving.api.wire import CONTEXT, GatewayStatus, Header, RequestContext, rea
 from serving.engine.protocol import Endpoint, JsonObject
 from serving.errors import NotReady
 from serving.generate import Call, Generator
+from serving.grounded import Grounded
 from serving.tasks import Resolution
 
 Encode = Callable[[JsonObject], bytes]
@@ -83,7 +84,7 @@ class GenerationRoute:
 
     async def _whole(self, call: Call, client: UntilDisconnect, send: Send) -> None:
         answer = await self._generator.complete(call)
-        headers = _headers(answer.resolution)
+        headers = _headers(answer.resolution, answer.grounded)
         if answer.contract is not None:
             headers.append((b"x-loraplex-contract", answer.contract.encode()))
         client.stop_watching()
@@ -92,7 +93,8 @@ class GenerationRoute:
     async def _stream(self, call: Call, client: UntilDisconnect, send: Send) -> None:
         encode, closing = self._resource.encode, self._resource.closing
         async with self._generator.stream(call) as stream:
-            headers = [*_EVENT_STREAM, *_headers(stream.generation.resolution)]
+            generation = stream.generation
+            headers = [*_EVENT_STREAM, *_headers(generation.resolution, generation.grounded)]
             await send({"type": "http.response.start", "status": _STATUS_OK, "headers": headers})
             async for events in stream:
                 payload = b"".join(map(encode, events))
@@ -108,10 +110,13 @@ class GenerationRoute:
             await send({"type": "http.response.body", "body": payload})
 
 
-def _headers(resolution: Resolution) -> list[Header]:
+def _headers(resolution: Resolution, grounded: Grounded | None) -> list[Header]:
     headers = [(b"x-loraplex-adapter", resolution.adapter.encode())]
     if resolution.task is not None:
         headers.append((b"x-loraplex-task", resolution.model.encode()))
+    if grounded is not None:
+        headers.append((b"x-loraplex-retrieval", grounded.outcome.encode()))
+        headers.append((b"x-loraplex-passages", b"%d" % len(grounded.passages)))
     return headers
 
 

@@ -33,6 +33,7 @@ class FakeEngine:
     Knobs: ``gate`` (cleared: every generation waits before its next piece, once it has given ``free_pieces``),
     ``load_gate`` (cleared: loads wait),
     ``refuse_load`` (adapter or version name → message), ``inert`` (versions that answer like the base model),
+    ``saying`` (what it answers, instead of the prompt, where a request constrains nothing),
     :meth:`fail_next`, :meth:`die`. What happened: ``requests``, ``aborted``, ``finished``, ``loads``, ``unloads``.
     """
 
@@ -62,6 +63,7 @@ class FakeEngine:
         self.load_gate.set()
         self.refuse_load: dict[str, str] = {}
         self.inert: set[str] = set()
+        self.saying: str | None = None
         self.requests: list[EngineRequest] = []
         self.aborted: list[str] = []
         self.finished: list[str] = []
@@ -200,7 +202,8 @@ class FakeEngine:
         name = request.adapter
         if name is not None and name not in self._loaded:
             raise EngineAdapterError(f"the adapter {name} is not loaded")
-        plan = make_plan(request, self._model if name is None or name in self.inert else name, self._max_model_len)
+        speaker = self._model if name is None or name in self.inert else name
+        plan = make_plan(request, speaker, self._max_model_len, self.saying)
         failure = self._failures.pop(0) if self._failures else None
         if name is not None:
             self._touch(name)

@@ -74,8 +74,11 @@ def tokens_of(text: str) -> tuple[str, ...]:
     return tuple(_TOKEN.findall(text))
 
 
-def make_plan(request: EngineRequest, speaker: str, max_model_len: int) -> FakePlan:
-    """Decide the answer of ``speaker``. Raises EngineRejected for a request that no engine would take."""
+def make_plan(request: EngineRequest, speaker: str, max_model_len: int, saying: str | None = None) -> FakePlan:
+    """Decide the answer of ``speaker``: ``saying``, or the prompt again where a request constrains nothing.
+
+    Raises EngineRejected for a request that no engine would take.
+    """
     body = request.body
     prompts, prompt_tokens = _prompts(request.endpoint, body)
     limit = _max_tokens(request.endpoint, body)
@@ -88,7 +91,7 @@ def make_plan(request: EngineRequest, speaker: str, max_model_len: int) -> FakeP
         )
     count = _positive(body, "n", 1)
     choices = tuple(
-        _choice(request, speaker, prompt, position * count + copy, copy, min(limit or room, room))
+        _choice(request, speaker, prompt, position * count + copy, copy, min(limit or room, room), saying)
         for position, prompt in enumerate(prompts)
         for copy in range(count)
     )
@@ -167,7 +170,9 @@ def _flatten(content: Any) -> str:
     return "" if content is None else str(content)
 
 
-def _choice(request: EngineRequest, speaker: str, prompt: str, index: int, copy: int, limit: int) -> FakeChoice:
+def _choice(
+    request: EngineRequest, speaker: str, prompt: str, index: int, copy: int, limit: int, saying: str | None
+) -> FakeChoice:
     body, key = request.body, f"{speaker}|{prompt}"
     try:
         call = _tool_call(request.endpoint, body, prompt, key, speaker)
@@ -177,7 +182,7 @@ def _choice(request: EngineRequest, speaker: str, prompt: str, index: int, copy:
     except Unsatisfiable as error:
         raise EngineRejected(str(error), param="response_format") from error
     if text is None:
-        text = f"[{speaker}] {prompt}" + (f" #{copy}" if copy else "")
+        text = (saying or f"[{speaker}] {prompt}") + (f" #{copy}" if copy else "")
     tokens = tokens_of(_stopped(text, body.get("stop")))
     if len(tokens) > limit:
         return FakeChoice(index, tokens[:limit], "length", prompt)

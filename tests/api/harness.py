@@ -27,6 +27,7 @@ from serving.config import GatewayConfig, parse_config
 from serving.engine.fake import FakeEngine
 from serving.engine.protocol import EngineRequest, JsonObject
 from serving.generate import Generator
+from serving.knowledge.protocol import KnowledgeClient
 
 BASE = "fake-base"
 STABLE = "triage@11111111"
@@ -227,14 +228,16 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def run_gateway(config: GatewayConfig, folder: Path) -> AsyncIterator[RunningGateway]:
+async def run_gateway(
+    config: GatewayConfig, folder: Path, knowledge: KnowledgeClient | None = None
+) -> AsyncIterator[RunningGateway]:
     """Serve on a free port of loopback."""
     engine = SteppedEngine()
     await engine.start(lambda line: None)
     residency = MemoryResidency(engine, folder)
     residency.snapshot = snapshot(Alias("triage", stable=STABLE), extra=(CANARY, SHADOW))
     metrics = GatewayMetrics(CollectorRegistry(), replica="test")
-    generator = Generator(config, engine, residency, metrics)
+    generator = Generator(config, engine, residency, metrics, knowledge=knowledge)
     status = StubStatus(metrics)
     app = build_api(generator, config, Authenticator(config), metrics, status, control)
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.catalogue import CATALOGUE, MetricSpec
-from monitoring.metrics import GatewayMetrics, RequestRecord
+from monitoring.metrics import GatewayMetrics, RequestRecord, RetrievalRecord
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def _record_everything(metrics: GatewayMetrics) -> None:
             "stable",
             duration_s=1.0,
             engine_s=0.7,
-            adapter_wait_s=0.1,
+            adapter_wait_s=0.05,
+            retrieval_s=0.05,
             client_s=0.1,
             first_token_s=0.2,
             gaps_s=[0.01, 0.02],
@@ -69,6 +70,8 @@ def _record_everything(metrics: GatewayMetrics) -> None:
     metrics.set_residency([Held("triage@1", in_flight=2)])
     metrics.set_catalog_reachable(reachable=True)
     metrics.set_silent_replicas(1)
+    metrics.retrieval_finished(RetrievalRecord("support", "found", {"dense": 0.01}, (60.0,), 2, 0.5))
+    metrics.answer_grounded("support", 3, 2, 1)
 
 
 @pytest.mark.parametrize("spec", CATALOGUE, ids=lambda spec: spec.name)
@@ -104,7 +107,15 @@ def test_there_are_no_created_series(metrics: GatewayMetrics) -> None:
     assert b"_created" not in metrics.render()
 
 
-def test_overhead_is_what_neither_engine_nor_adapter_nor_client_took(metrics: GatewayMetrics) -> None:
+def test_a_retrieval_without_passages_says_nothing_of_the_budget_or_of_ages(metrics: GatewayMetrics) -> None:
+    metrics.retrieval_finished(RetrievalRecord("support", "empty", {"total": 0.02}, expired=4))
+    assert _value(metrics, "loraplex_retrievals_total", task="support", outcome="empty") == 1
+    assert _value(metrics, "loraplex_expired_documents_total", task="support") == 4
+    assert _value(metrics, "loraplex_passage_budget_used_ratio_count", task="support") is None
+    assert _value(metrics, "loraplex_document_age_seconds_count", task="support") is None
+
+
+def test_overhead_is_what_neither_engine_nor_retrieval_nor_adapter_nor_client_took(metrics: GatewayMetrics) -> None:
     _record_everything(metrics)
     total = _value(metrics, "loraplex_gateway_overhead_seconds_sum", task="support")
     assert total == pytest.approx(0.1)
