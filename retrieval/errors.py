@@ -13,9 +13,22 @@ KnowledgeError
     └── IndexUnavailable          the passage index cannot be reached, or refused
 """
 
+from typing import Any
+
+
+def _rebuilt(kind: type["KnowledgeError"], args: tuple[Any, ...], state: dict[str, Any]) -> "KnowledgeError":
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
 
 class KnowledgeError(Exception):
-    """Base of this library's errors."""
+    """Base of this library's errors. They cross process boundaries as they are."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without calling ``__init__`` again, which would word the message twice."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
 
 class KnowledgeClientError(KnowledgeError):

@@ -8,6 +8,9 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
+from retrieval.errors import KnowledgeError
+from serving.knowledge.protocol import SearchRequest, SearchResult
+from serving.knowledge.remote import RemoteKnowledge
 from serving.process.orders import Orders
 from serving.process.reports import Reporter
 from serving.relay import PlainRequest, PlainResponse, Relay, answer
@@ -41,10 +44,49 @@ class Control:
         await self._plane.stop()
 
 
+class Knowledge:
+    """Files, vector stores and search, in a process of its own: it alone writes to the indexes."""
+
+    async def __init__(self, orders: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
+        from serving.knowledge.service import KnowledgeService
+        from serving.process.replica import prepare_process
+
+        plain = Orders.from_plain(orders)
+        prepare_process(plain, "knowledge")
+        reporter = Reporter(plain.reports, "knowledge")
+        try:
+            self._service = KnowledgeService(plain.config)
+            await self._service.start()
+        except Exception as error:
+            reporter.failed(f"{error}" or type(error).__name__)
+            raise
+
+    async def handle(self, request: PlainRequest) -> PlainResponse:
+        """Answer one HTTP request."""
+        return await answer(self._service.app, request)
+
+    async def search(self, request: SearchRequest) -> SearchResult | KnowledgeError:
+        """Answer one search. An error is returned: raised, it would arrive wrapped, with this process's traceback."""
+        try:
+            return await self._service.search(request)
+        except KnowledgeError as error:
+            return error
+
+    async def metrics_text(self) -> bytes:
+        """What is measured here."""
+        return await self._service.metrics_text()
+
+    async def __del__(self) -> None:
+        """Ray awaits it after the last request."""
+        await self._service.stop()
+
+
 class Replica:
     """One gateway with its engine. Ray routes to it once the engine is ready and the app is built."""
 
-    def __init__(self, orders: dict[str, Any], control: DeploymentHandle) -> None:
+    def __init__(
+        self, orders: dict[str, Any], control: DeploymentHandle, knowledge: DeploymentHandle | None = None
+    ) -> None:
         from serving.process.replica import Replica as Inner
         from serving.process.replica import prepare_process
 
@@ -58,7 +100,13 @@ class Replica:
             return response
 
         host = "127.0.0.1" if plain.ray_address is None else ray.util.get_node_ip_address()
-        self._inner = Inner(plain, name, control=Relay(call, timeout_s=timeout_s), peer_host=host)
+        self._inner = Inner(
+            plain,
+            name,
+            control=Relay(call, timeout_s=timeout_s),
+            peer_host=host,
+            knowledge=None if knowledge is None else _remote(knowledge),
+        )
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         """Start the engine; then the app that Ray serves at this replica's own port."""
@@ -74,8 +122,26 @@ class Replica:
         await self._inner.stop()
 
 
+def _remote(handle: DeploymentHandle) -> RemoteKnowledge:
+    async def search(request: SearchRequest) -> SearchResult:
+        answered: SearchResult | KnowledgeError = await handle.search.remote(request)
+        if isinstance(answered, KnowledgeError):
+            raise answered
+        return answered
+
+    async def hand_over(request: PlainRequest) -> PlainResponse:
+        response: PlainResponse = await handle.handle.remote(request)
+        return response
+
+    async def metrics_text() -> bytes:
+        text: bytes = await handle.metrics_text.remote()
+        return text
+
+    return RemoteKnowledge(search, hand_over, metrics_text)
+
+
 def build_application(orders: Orders) -> serve.Application:
-    """The Ray Serve application: ``config.replicas`` gateways and one control process."""
+    """The Ray Serve application: ``config.replicas`` gateways, one control process, and one that owns the indexes."""
     config = orders.config
     logging_config = LoggingConfig(enable_access_log=False)
     plain = orders.to_plain()
@@ -106,4 +172,18 @@ def build_application(orders: Orders) -> serve.Application:
         max_constructor_retry_count=1,
         logging_config=logging_config,
     )
-    return replica.bind(plain, control.bind(plain))
+    knowledge = serve.deployment(
+        Knowledge,
+        name="Knowledge",
+        num_replicas=1,
+        max_ongoing_requests=64,
+        ray_actor_options={"num_cpus": 0},
+        health_check_period_s=2,
+        health_check_timeout_s=30,
+        graceful_shutdown_timeout_s=10,
+        graceful_shutdown_wait_loop_s=0.1,
+        max_constructor_retry_count=1,
+        logging_config=logging_config,
+    )
+    bound = [control.bind(plain)] + ([knowledge.bind(plain)] if config.knowledge is not None else [])
+    return replica.bind(plain, *bound)

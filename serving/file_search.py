@@ -176,5 +176,5 @@ def _result(found: FoundPassage) -> JsonObject:
         "filename": found.filename,
         "text": found.text,
         "attributes": dict(found.attributes),
-        "score": found.score,
+        "score": found.relevance,
     }

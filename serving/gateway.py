@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import uuid
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -11,17 +12,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adapters.catalog import Catalog
 from adapters.store import ArtifactStore, DiskCache
 from monitoring.metrics import GatewayMetrics
-from serving.api.app import build_api
+from serving.api.app import Apps, build_api
 from serving.auth import Authenticator
 from serving.config import GatewayConfig, OpenAIEngineSettings
 from serving.control_plane import ControlPlane, start_control_plane
 from serving.engine.protocol import Engine, EngineError, EngineInfo, Progress
 from serving.generate import Generator
-from serving.knowledge.protocol import KnowledgeClient
+from serving.knowledge.protocol import Knowledge
 from serving.peers import Peers
 from serving.residency import ReplicaResidency
 from serving.status import Status, unavailable
 from serving.token_counter import TokenCounter
+
+if TYPE_CHECKING:
+    from serving.knowledge.service import KnowledgeService
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ class Gateway:
         control: ASGIApp | None,
         peer_host: str,
         *,
-        knowledge: KnowledgeClient | None = None,
+        knowledge: Knowledge | None = None,
     ) -> None:
         self._config = config
         self._engine = engine
@@ -51,15 +55,16 @@ class Gateway:
         store = ArtifactStore(config.artifacts.url, config.artifacts.options)
         cache = DiskCache(config.adapters.cache_dir, config.adapters.cache_bytes, store)
         self._residency = ReplicaResidency(config, self._catalog, cache, engine, self._metrics, replica)
+        self._own_knowledge = _own_knowledge(config) if knowledge is None else None
+        knowledge = knowledge or self._own_knowledge
         self._count_tokens = TokenCounter(config)
         self._generator = Generator(
             config, engine, self._residency, self._metrics, knowledge=knowledge, count_tokens=self._count_tokens
         )
         self._peers = Peers(replica, self._catalog.replicas, self._render, host=peer_host)
-        self.status = Status(self._metrics, self._peers)
-        self.app: FastAPI = build_api(
-            self._generator, config, Authenticator(config), self._metrics, self.status, self._control
-        )
+        self.status = Status(self._metrics, self._peers, knowledge)
+        apps = Apps(self._control, knowledge.app if knowledge is not None else None)
+        self.app: FastAPI = build_api(self._generator, config, Authenticator(config), self._metrics, self.status, apps)
 
     async def start(self, progress: Progress) -> EngineInfo:
         """Bring up the control plane (where it is ours), the engine, and the adapters that must be resident.
@@ -76,6 +81,9 @@ class Gateway:
                 self._own_control = await start_control_plane(self._config, tell)
             else:
                 await asyncio.to_thread(self._catalog.migrate)
+            if self._own_knowledge is not None:
+                tell("Opening the knowledge")
+                await self._own_knowledge.start()
             await self._count_tokens.load()
             info = await self._engine.start(tell)
             self._residency.address = await self._peers.start()
@@ -94,6 +102,8 @@ class Gateway:
         await self._peers.stop()
         await self._residency.stop()
         await self._engine.stop()
+        if self._own_knowledge is not None:
+            await self._own_knowledge.stop()
         if self._own_control is not None:
             await self._own_control.stop()
             self._own_control = None
@@ -156,7 +166,7 @@ def build_gateway(
     replica: str | None = None,
     control: ASGIApp | None = None,
     peer_host: str = "127.0.0.1",
-    knowledge: KnowledgeClient | None = None,
+    knowledge: Knowledge | None = None,
 ) -> Gateway:
     """One replica of the gateway that ``config`` describes, not yet started.
 
@@ -165,10 +175,19 @@ def build_gateway(
         replica: its name in metrics and reports; default: a random one.
         control: the app that answers ``/admin/*``; default: a control plane inside this gateway.
         peer_host: the address of this machine where other replicas of the same gateway reach it.
-        knowledge: what searches for passages; default: nothing, and retrieval counts as down.
+        knowledge: files, vector stores and search in another process; default: inside this gateway, where the
+            configuration has a section for it.
     """
     name = replica or f"replica-{uuid.uuid4().hex[:8]}"
     return Gateway(config, engine or build_engine(config), name, control, peer_host, knowledge=knowledge)
+
+
+def _own_knowledge(config: GatewayConfig) -> "KnowledgeService | None":
+    if config.knowledge is None:
+        return None
+    from serving.knowledge.service import KnowledgeService
+
+    return KnowledgeService(config)
 
 
 def build_engine(config: GatewayConfig) -> Engine:

@@ -116,7 +116,7 @@ def report(grounded: Grounded, texts: Iterable[AnswerText]) -> JsonObject:
                 "file_id": passage.found.file_id,
                 "filename": passage.found.filename,
                 "passage": passage.found.number,
-                "score": passage.found.score,
+                "score": passage.found.relevance,
             }
             for passage in grounded.passages
         ],

@@ -151,10 +151,12 @@ class Grounder:
                 _note_down(haul, error)
         if haul.call is not None:
             search = haul.call.search
-            request = SearchRequest(search.stores, question, search.most, access, search.filters)
+            request = SearchRequest(
+                search.stores, question, search.most, access, search.filters, search.threshold or None
+            )
             try:
                 result = await self._ask(request, settings.timeout_s)
-                haul.call.found = [one for one in result.passages if one.score >= search.threshold]
+                haul.call.found = list(result.passages)
                 haul.add(result, haul.call.found)
             except KnowledgeClientError:
                 raise

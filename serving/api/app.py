@@ -1,5 +1,7 @@
 """The HTTP surface of one replica."""
 
+from dataclasses import dataclass
+
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -12,17 +14,42 @@ from serving.api.middleware import GatewayMiddleware, answer_http_exception
 from serving.api.wire import GatewayStatus
 from serving.auth import Authenticator
 from serving.config import GatewayConfig
+from serving.errors import RouteNotFound
 from serving.generate import Generator
 
+KNOWLEDGE_PATHS = (
+    "/v1/files",
+    "/v1/files/{rest:path}",
+    "/v1/vector_stores",
+    "/v1/vector_stores/{rest:path}",
+    "/v1/embeddings",
+    "/v1/rerank",
+)
 
-class _Control:
+
+@dataclass(frozen=True, slots=True)
+class Apps:
+    """What may live in other processes. Each asks for the caller's key itself."""
+
+    control: ASGIApp
+    """Answers ``/admin/*``."""
+    knowledge: ASGIApp | None
+    """Answers for files, vector stores, embeddings and reranking; None where the configuration has none of it."""
+
+
+class _Elsewhere:
     """Hands a request over as it is; the router would wrap a plain function."""
 
-    def __init__(self, control: ASGIApp) -> None:
-        self._control = control
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._control(scope, receive, send)
+        await self._app(scope, receive, send)
+
+
+async def _no_knowledge(scope: Scope, receive: Receive, send: Send) -> None:
+    where = f"{scope['method']} {scope['path']}"
+    raise RouteNotFound(f"Invalid URL ({where}): this gateway has no section `knowledge` in its configuration.")
 
 
 def build_api(
@@ -31,9 +58,9 @@ def build_api(
     authenticator: Authenticator,
     metrics: GatewayMetrics,
     status: GatewayStatus,
-    control: ASGIApp,
+    apps: Apps,
 ) -> FastAPI:
-    """The app. ``control`` answers ``/admin/*`` and asks for the admin role itself.
+    """The app.
 
     The generation routes are plain ASGI: what FastAPI does for a route costs more than all of ours together.
     """
@@ -45,12 +72,15 @@ def build_api(
     routes.extend(responses.stored_routes())
     routes.extend(models.routes(generator, status))
     routes.extend(health.routes(status))
-    routes.append(Route("/admin/{rest:path}", _Control(control), name="control"))
+    routes.append(Route("/admin/{rest:path}", _Elsewhere(apps.control), name="control"))
+    knowledge = _Elsewhere(apps.knowledge or _no_knowledge)
+    routes.extend(Route(path, knowledge, name="knowledge") for path in KNOWLEDGE_PATHS)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_middleware(
         GatewayMiddleware,
         authenticator=authenticator,
         metrics=metrics,
         max_body_bytes=config.server.max_body_bytes,
+        max_file_bytes=0 if config.knowledge is None else config.knowledge.max_file_bytes,
     )
     return app

@@ -18,18 +18,28 @@ logger = logging.getLogger(__name__)
 
 _STATUS_INTERNAL = 500
 _METRICS = "/metrics"
+_UPLOADS = "/v1/files"
+_FORM_BYTES = 64 * 1024
+"""What a multipart form adds to the file in it."""
 
 
 class GatewayMiddleware:
     """Pure ASGI, outermost. Whatever is raised below becomes an answer in the OpenAI envelope."""
 
     def __init__(
-        self, app: ASGIApp, *, authenticator: Authenticator, metrics: GatewayMetrics, max_body_bytes: int
+        self,
+        app: ASGIApp,
+        *,
+        authenticator: Authenticator,
+        metrics: GatewayMetrics,
+        max_body_bytes: int,
+        max_file_bytes: int = 0,
     ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
+        self._max_upload_bytes = max(max_body_bytes, max_file_bytes + _FORM_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,7 +49,7 @@ class GatewayMiddleware:
         scope[CONTEXT] = context
         id_header = (b"x-request-id", context.request_id.encode())
         received = 0
-        limit = self._max_body_bytes
+        limit = self._limit(scope)
 
         async def send_labelled(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -53,27 +63,18 @@ class GatewayMiddleware:
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 if received > limit:
-                    raise self._too_large()
+                    raise _too_large(limit)
             return message
 
         try:
-            self._check_length(context)
+            _check_length(context, limit)
             self._authenticate(scope, context)
             await self._app(scope, receive_limited, send_labelled)
         except Exception as error:
             await self._answer(context, error, send_labelled)
 
-    def _check_length(self, context: RequestContext) -> None:
-        length = context.headers.get(b"content-length")
-        if length is None:
-            return
-        if not length.isdigit():
-            raise InvalidRequest("The header Content-Length is not a number.")
-        if int(length) > self._max_body_bytes:
-            raise self._too_large()
-
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The body is larger than this gateway accepts ({self._max_body_bytes} bytes).")
+    def _limit(self, scope: Scope) -> int:
+        return self._max_upload_bytes if scope["path"] == _UPLOADS else self._max_body_bytes
 
     def _authenticate(self, scope: Scope, context: RequestContext) -> None:
         """The API needs a key, and the metrics an administrator's. The admin app asks for its own."""
@@ -97,6 +98,20 @@ class GatewayMiddleware:
         # A second status is impossible: the server closes the connection of an answer that was left unfinished.
         if not context.answering:
             await send_error(send, error)
+
+
+def _check_length(context: RequestContext, limit: int) -> None:
+    length = context.headers.get(b"content-length")
+    if length is None:
+        return
+    if not length.isdigit():
+        raise InvalidRequest("The header Content-Length is not a number.")
+    if int(length) > limit:
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than this gateway accepts ({limit} bytes).")
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:

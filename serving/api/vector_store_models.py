@@ -207,17 +207,12 @@ def batch_view(batch: Batch) -> dict[str, Any]:
     }
 
 
-def shown_score(passage: FoundPassage) -> float:
-    """How near the passage is to the question, from 0 to 1; the list itself is ordered by more than that."""
-    return min(max(passage.similarity, 0.0), 1.0)
-
-
 def result_view(passage: FoundPassage, *, explained: bool) -> dict[str, Any]:
     """A search result as OpenAI's API shows it; ``explained``: with the score of every stage."""
     view: dict[str, Any] = {
         "file_id": passage.file_id,
         "filename": passage.filename,
-        "score": shown_score(passage),
+        "score": passage.relevance,
         "attributes": dict(passage.attributes),
         "content": [{"type": "text", "text": passage.text}],
     }

@@ -49,4 +49,4 @@ def open_milvus(settings: IndexSettings) -> IndexStore:
     """Milvus, embedded or a server. Raises IndexUnavailable."""
     from retrieval.indexes.milvus import MilvusIndexStore
 
-    return MilvusIndexStore(settings.uri, token=secret(settings.token_env))
+    return MilvusIndexStore(settings.uri, token=secret(settings.token_env, IndexUnavailable))

@@ -76,7 +76,8 @@ class Models:
             case "cross-encoder":
                 return CrossEncoderReranker(settings.model or "")
             case "url":
-                return UrlReranker(settings.url or "", settings.model or "", api_key=secret(settings.api_key_env))
+                key = secret(settings.api_key_env, RerankerUnavailable)
+                return UrlReranker(settings.url or "", settings.model or "", api_key=key)
         return self.late_interaction()
 
 
@@ -86,7 +87,7 @@ def _make_embedder(settings: EmbedderSettings) -> Embedder:
             settings.url,
             settings.model,
             max_tokens=settings.max_tokens,
-            api_key=secret(settings.api_key_env),
+            api_key=secret(settings.api_key_env, EmbedderUnavailable),
             query_prefix=settings.query_prefix or "",
             document_prefix=settings.document_prefix or "",
             batch_size=settings.batch_size,
@@ -111,11 +112,11 @@ def _model_path(model: str) -> str:
     return str(get_model_path())
 
 
-def secret(variable: str | None) -> str:
-    """What the environment variable holds; empty where none is named. Raises KnowledgeServerError."""
+def secret(variable: str | None, error: type[KnowledgeServerError]) -> str:
+    """What the environment variable holds; empty where none is named. Raises ``error`` where it is not set."""
     if variable is None:
         return ""
     value = os.environ.get(variable)
     if not value:
-        raise KnowledgeServerError(f"the environment variable {variable} is not set")
+        raise error(f"the environment variable {variable} is not set")
     return value

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from starlette.types import ASGIApp
+
 from retrieval.types import Access, AttributeValue
 from serving.engine.protocol import JsonObject
 
@@ -55,6 +57,11 @@ class FoundPassage:
     superseded_by: str | None = None
     """Set for what a later version replaced: that version's file."""
 
+    @property
+    def relevance(self) -> float:
+        """The similarity within [0, 1]: what OpenAI's API calls the score."""
+        return min(max(self.similarity, 0.0), 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class ArmEntry:
@@ -93,4 +100,17 @@ class KnowledgeClient(Protocol):
             FilterInvalid: the filter is not one.
             KnowledgeServerError: retrieval cannot answer now.
         """
+        ...
+
+
+class Knowledge(KnowledgeClient, Protocol):
+    """All that a replica has of retrieval, which may live in another process."""
+
+    @property
+    def app(self) -> ASGIApp:
+        """Answers ``/v1/files``, ``/v1/vector_stores``, ``/v1/embeddings`` and ``/v1/rerank``."""
+        ...
+
+    async def metrics_text(self) -> bytes:
+        """What is measured there, in Prometheus' text format. Raises KnowledgeServerError."""
         ...

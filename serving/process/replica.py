@@ -10,6 +10,7 @@ from adapters.catalog import Catalog
 from adapters.errors import CatalogUnavailable
 from serving.config import GatewayConfig
 from serving.gateway import Gateway, build_gateway
+from serving.knowledge.protocol import Knowledge
 from serving.process.inflight import InFlight
 from serving.process.orders import Orders
 from serving.process.reports import Reporter
@@ -24,10 +25,18 @@ class Replica:
     """One gateway with its engine, and the rule that the process ends when the engine does."""
 
     def __init__(
-        self, orders: Orders, name: str, *, control: ASGIApp | None = None, peer_host: str = "127.0.0.1"
+        self,
+        orders: Orders,
+        name: str,
+        *,
+        control: ASGIApp | None = None,
+        peer_host: str = "127.0.0.1",
+        knowledge: Knowledge | None = None,
     ) -> None:
         self._reporter = Reporter(orders.reports, name)
-        self._gateway: Gateway = build_gateway(orders.config, replica=name, control=control, peer_host=peer_host)
+        self._gateway: Gateway = build_gateway(
+            orders.config, replica=name, control=control, peer_host=peer_host, knowledge=knowledge
+        )
         self.app = InFlight(self._gateway.app)
         self._watch: asyncio.Task[None] | None = None
 

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from adapters.errors import PoolSaturated
 from adapters.types import AdapterVersion, Alias, CatalogSnapshot
 from monitoring.metrics import GatewayMetrics
-from serving.api.app import build_api
+from serving.api.app import Apps, build_api
 from serving.auth import Authenticator
 from serving.config import GatewayConfig, parse_config
 from serving.engine.fake import FakeEngine
@@ -239,7 +239,7 @@ async def run_gateway(
     metrics = GatewayMetrics(CollectorRegistry(), replica="test")
     generator = Generator(config, engine, residency, metrics, knowledge=knowledge)
     status = StubStatus(metrics)
-    app = build_api(generator, config, Authenticator(config), metrics, status, control)
+    app = build_api(generator, config, Authenticator(config), metrics, status, Apps(control, None))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         server = _Server(uvicorn.Config(app, lifespan="off", http="httptools", log_level="critical"))

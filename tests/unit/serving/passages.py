@@ -19,6 +19,7 @@ def found(text: str, **changes: Any) -> FoundPassage:
         "text": text,
         "context": "",
         "score": 0.5,
+        "similarity": 0.5,
     }
     return FoundPassage(**fields | changes)
 
