@@ -2,8 +2,8 @@
 
     python -m examples.datasets.cited_answers
 
-The facts are drawn at random and differ in every row, so that nothing can be learnt but to read and to cite. Prompts are
-put together by the gateway's own grounding. Held-out rows use names that occur in no training row.
+The facts are drawn at random and differ in every row, so that nothing can be learnt but to read and to cite. Prompts
+are put together by the gateway's own grounding. Held-out rows use names that occur in no training row.
 """
 
 import random
@@ -87,7 +87,7 @@ class RowWriter:
         """One to three statements in each, in any order."""
         ahead = list(facts)
         self._chance.shuffle(ahead)
-        made = []
+        made: list[FoundPassage] = []
         while ahead:
             size = self._chance.choice((1, 1, 2, 3))
             some, ahead = ahead[:size], ahead[size:]
