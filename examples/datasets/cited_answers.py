@@ -15,7 +15,7 @@ import yaml
 
 from examples.datasets.rows import EXAMPLES, Row, chat_row, write_rows
 from serving.engine.protocol import Endpoint
-from serving.grounding import ground
+from serving.grounding.prompt import ground
 from serving.knowledge.protocol import FoundPassage
 
 FOLDER = EXAMPLES / "cited-answers"

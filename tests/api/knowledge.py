@@ -9,6 +9,7 @@ from typing import Any
 
 from retrieval.errors import KnowledgeServerError, VectorStoreNotFound
 from serving.knowledge.protocol import FoundPassage, SearchRequest, SearchResult
+from serving.status import unavailable
 from tests.api.harness import ANSWER_SCHEMA, RunningGateway, config_of, run_gateway
 
 
@@ -25,6 +26,7 @@ def passage(number: int, text: str, score: float, source: str = "docs/refunds.md
         text=text,
         context="",
         score=score,
+        similarity=score,
         attributes={"region": "eu"},
         changed_at=int(time.time()) - 7200,
     )
@@ -37,9 +39,10 @@ REFUNDS = (
 
 
 class MemoryKnowledge:
-    """Answers every question with what the store holds, best first."""
+    """Answers every question with what the store holds, best first. It has no HTTP API."""
 
     def __init__(self) -> None:
+        self.app = unavailable("This knowledge is for searching.")
         self.stores: dict[str, tuple[FoundPassage, ...]] = {"policies": REFUNDS, "empty": ()}
         self.requests: list[SearchRequest] = []
         self.error: Exception | None = None
@@ -49,6 +52,10 @@ class MemoryKnowledge:
         self.asked = asyncio.Event()
         """Set with the first search."""
         self.expired = 0
+
+    async def metrics_text(self) -> bytes:
+        """Nothing is measured."""
+        return b""
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """Raises ``error`` where it is set, and VectorStoreNotFound."""
@@ -60,7 +67,8 @@ class MemoryKnowledge:
         missing = [store for store in request.stores if store not in self.stores]
         if missing:
             raise VectorStoreNotFound(f"No vector store `{missing[0]}`.")
-        found = [one for store in request.stores for one in self.stores[store]]
+        floor = request.min_score or 0.0
+        found = [one for store in request.stores for one in self.stores[store] if one.similarity >= floor]
         return SearchResult(tuple(found[: request.k]), expired=self.expired, seconds={"dense": 0.001})
 
     def break_down(self) -> None:

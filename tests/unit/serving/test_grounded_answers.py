@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from serving.file_search import FileSearch, FileSearchCall
-from serving.grounded import Grounded, Outcome
-from serving.grounded_choices import ChoiceCleaner
-from serving.grounded_responses import ResponseCleaner
+from serving.grounding.choices import ChoiceCleaner
+from serving.grounding.file_search import FileSearch, FileSearchCall
+from serving.grounding.grounded import Grounded, Outcome
+from serving.grounding.responses import ResponseCleaner
 from tests.unit.serving.passages import given
 
 PLACE: Any = {"item_id": "msg_1", "output_index": 0, "content_index": 0}

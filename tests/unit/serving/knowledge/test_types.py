@@ -16,7 +16,12 @@ def test_a_document_without_attributes_is_its_file() -> None:
 
 
 def test_attributes_say_more_than_the_file() -> None:
-    attributes: dict[str, str | float | bool] = {"source": "docs/prices.md", "title": "Price list", "version": 2.5, "labels": "hr, finance"}
+    attributes: dict[str, str | float | bool] = {
+        "source": "docs/prices.md",
+        "title": "Price list",
+        "version": 2.5,
+        "labels": "hr, finance",
+    }
     meta = document_meta("file-1", "prices.md", "Prices", attributes)
     assert (meta.source, meta.title, meta.version) == ("docs/prices.md", "Price list", "2.5")
     assert meta.labels == {"hr", "finance"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serving.file_search import take_file_search
+from serving.grounding.file_search import take_file_search
 
 FILE_SEARCH: Any = {"type": "file_search", "vector_store_ids": ["policies"]}
 LOOK: Any = {"type": "function", "name": "look"}

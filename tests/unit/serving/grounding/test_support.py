@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.support import Quotable, citing_sentence, unsupported
+from serving.grounding.support import Quotable, citing_sentence, unsupported
 
 
 @pytest.mark.parametrize(

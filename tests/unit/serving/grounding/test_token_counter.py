@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from serving.config import parse_config
-from serving.token_counter import TokenCounter, estimate_tokens
+from serving.grounding.token_counter import TokenCounter, estimate_tokens
 
 
 def _counter(model: Path | str, **sections: Any) -> TokenCounter:

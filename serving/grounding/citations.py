@@ -12,8 +12,8 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from serving.grounding import GivenPassage
-from serving.support import Quotable, citing_sentence
+from serving.grounding.prompt import GivenPassage
+from serving.grounding.support import Quotable, citing_sentence
 
 _N = r"[1-9]\d{0,2}"
 _MARKER = re.compile(rf"\[{_N}(?:, ?{_N})*\]", re.ASCII)
