@@ -1,6 +1,6 @@
 """Make the example adapters again, from data to metrics.
 
-    python -m examples.train                      # all three, into .loraplex/trained
+    python -m examples.train                      # all, into .loraplex/trained
     python -m examples.train ticket-triage-v2     # one
 
 Data, recipes and seeds are in the repository; the same machine gives the same bytes, another one gives adapters that
@@ -21,7 +21,7 @@ from training.memory import keep_freed_memory
 from training.recipe import SftRecipe
 from training.sft import train
 
-ADAPTERS = ("ticket-triage-v1", "ticket-triage-v2", "release-notes-v1")
+ADAPTERS = ("ticket-triage-v1", "ticket-triage-v2", "release-notes-v1", "cited-answers-v1")
 
 
 def make(adapter: str, base: Path, out: Path) -> None:

@@ -14,7 +14,7 @@ from serving.auth import ANYONE, Caller
 from serving.contracts import Contract
 from serving.engine.protocol import Endpoint, EngineRequest, JsonObject
 from serving.errors import GenerationTimedOut, answer_for
-from serving.grounded import Grounded, Outcome
+from serving.grounding.grounded import Grounded, Outcome
 from serving.tasks import BASE, Resolution
 
 

@@ -18,11 +18,11 @@ from serving.config import GatewayConfig, OpenAIEngineSettings
 from serving.control_plane import ControlPlane, start_control_plane
 from serving.engine.protocol import Engine, EngineError, EngineInfo, Progress
 from serving.generate import Generator
-from serving.knowledge.protocol import Knowledge
+from serving.grounding.token_counter import TokenCounter
+from serving.knowledge.endpoint import Knowledge
 from serving.peers import Peers
 from serving.residency import ReplicaResidency
 from serving.status import Status, unavailable
-from serving.token_counter import TokenCounter
 
 if TYPE_CHECKING:
     from serving.knowledge.service import KnowledgeService

@@ -14,16 +14,16 @@ from serving.config import GatewayConfig
 from serving.contracts import Contract
 from serving.engine.protocol import Engine, EngineRequest, JsonObject
 from serving.errors import ModelNotFound, answer_for
-from serving.grounded import Grounded
-from serving.grounder import Grounder, finish_answer, read_events
-from serving.grounding import CountTokens
+from serving.grounding.grounded import Grounded
+from serving.grounding.grounder import Grounder, finish_answer, read_events
+from serving.grounding.prompt import CountTokens
+from serving.grounding.refusal import Refusal
+from serving.grounding.token_counter import estimate_tokens
 from serving.knowledge.protocol import KnowledgeClient
-from serving.refusal import Refusal
 from serving.shadow import ShadowTraffic
 from serving.shaping import shape_request
 from serving.streams import AnswerStream
 from serving.tasks import ModelEntry, Resolution, entries, entry_for, resolve
-from serving.token_counter import estimate_tokens
 
 __all__ = ["Answer", "Call", "Generator", "Residency"]
 

@@ -11,7 +11,7 @@ from monitoring.knowledge import REPLICA
 from monitoring.metrics import GatewayMetrics
 from retrieval.errors import KnowledgeError
 from serving.errors import NotReady, answer_for, error_body
-from serving.knowledge.protocol import Knowledge
+from serving.knowledge.endpoint import Knowledge
 from serving.peers import Peers
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from serving.api.wire import CONTEXT, GatewayStatus, Header, RequestContext, rea
 from serving.engine.protocol import Endpoint, JsonObject
 from serving.errors import NotReady
 from serving.generate import Call, Generator
-from serving.grounded import Grounded
+from serving.grounding.grounded import Grounded
 from serving.tasks import Resolution
 
 Encode = Callable[[JsonObject], bytes]

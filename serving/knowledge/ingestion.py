@@ -95,7 +95,15 @@ class Ingestion:
         """There is something to do."""
         self._wake.set()
 
+    def _warm_up(self) -> None:
+        """Load the embedder before the first question or document needs it."""
+        try:
+            self._models.embedder()
+        except KnowledgeServerError as error:
+            logger.warning("the embedder is not there yet: %s", error)
+
     def _run(self) -> None:
+        self._warm_up()
         pause_s, said = 0.0, ""
         while not self._stopping:
             try:

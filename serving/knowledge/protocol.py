@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from starlette.types import ASGIApp
-
 from retrieval.types import Access, AttributeValue
 from serving.engine.protocol import JsonObject
 
@@ -100,17 +98,4 @@ class KnowledgeClient(Protocol):
             FilterInvalid: the filter is not one.
             KnowledgeServerError: retrieval cannot answer now.
         """
-        ...
-
-
-class Knowledge(KnowledgeClient, Protocol):
-    """All that a replica has of retrieval, which may live in another process."""
-
-    @property
-    def app(self) -> ASGIApp:
-        """Answers ``/v1/files``, ``/v1/vector_stores``, ``/v1/embeddings`` and ``/v1/rerank``."""
-        ...
-
-    async def metrics_text(self) -> bytes:
-        """What is measured there, in Prometheus' text format. Raises KnowledgeServerError."""
         ...

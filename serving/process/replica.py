@@ -10,7 +10,7 @@ from adapters.catalog import Catalog
 from adapters.errors import CatalogUnavailable
 from serving.config import GatewayConfig
 from serving.gateway import Gateway, build_gateway
-from serving.knowledge.protocol import Knowledge
+from serving.knowledge.endpoint import Knowledge
 from serving.process.inflight import InFlight
 from serving.process.orders import Orders
 from serving.process.reports import Reporter

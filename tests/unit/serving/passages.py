@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serving.grounding import GivenPassage
+from serving.grounding.prompt import GivenPassage
 from serving.knowledge.protocol import FoundPassage
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from serving.citations import CitationReader, citations
+from serving.grounding.citations import CitationReader, citations
 from tests.unit.serving.passages import given
 
 NUMBERS = (1, 2, 3)

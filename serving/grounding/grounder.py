@@ -14,11 +14,11 @@ from serving.accounting import Call, Generation
 from serving.config import RetrievalSettings
 from serving.engine.protocol import Endpoint, JsonObject
 from serving.errors import InvalidRequest, RetrievalUnavailable
-from serving.file_search import FileSearch, FileSearchCall, is_asked, take_file_search
-from serving.grounded import Grounded, Outcome
-from serving.grounded_choices import ChoiceCleaner, finish_choices
-from serving.grounded_responses import ResponseCleaner, finish_response
-from serving.grounding import CountTokens, ground, question_text
+from serving.grounding.choices import ChoiceCleaner, finish_choices
+from serving.grounding.file_search import FileSearch, FileSearchCall, is_asked, take_file_search
+from serving.grounding.grounded import Grounded, Outcome
+from serving.grounding.prompt import CountTokens, ground, question_text
+from serving.grounding.responses import ResponseCleaner, finish_response
 from serving.knowledge.protocol import FoundPassage, KnowledgeClient, SearchRequest, SearchResult
 from serving.tasks import Resolution
 

@@ -25,8 +25,7 @@ class TokenCounter:
         self._name = config.model.id
         if isinstance(config.engine, VllmEngineSettings):
             self._name = config.engine.args.get("tokenizer", config.model.id)
-        retrieves = config.knowledge is not None or any(task.retrieval is not None for task in config.tasks.values())
-        self._exact = retrieves and isinstance(config.engine, VllmEngineSettings)
+        self._exact = config.knowledge is not None and isinstance(config.engine, VllmEngineSettings)
         self._tokenizer: Any = None
 
     def __call__(self, text: str) -> int:

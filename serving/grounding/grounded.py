@@ -6,11 +6,11 @@ from enum import StrEnum
 
 import orjson
 
-from serving.citations import Citation, CitationReader, citations
 from serving.engine.protocol import JsonObject
-from serving.file_search import FileSearchCall
-from serving.grounding import GivenPassage
-from serving.support import unsupported
+from serving.grounding.citations import Citation, CitationReader, citations
+from serving.grounding.file_search import FileSearchCall
+from serving.grounding.prompt import GivenPassage
+from serving.grounding.support import unsupported
 
 GROUNDING_FIELD = "loraplex_grounding"
 """Added to each choice (chat, completions) or, as JSON, to ``metadata`` (responses)."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.support import best_quote, citing_sentence, unsupported
+from serving.grounding.support import Quotable, citing_sentence, unsupported
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,6 @@ def test_the_sentence_that_a_marker_speaks_for(text: str, sentence: str) -> None
 
 def test_the_best_quote_shares_rare_words_rather_than_many() -> None:
     passage = "The warranty of the device is for the owner of the device. The battery lasts a year."
-    assert best_quote("the battery", passage) == "The battery lasts a year."
-    assert best_quote("something else entirely", "No overlap here.") == ""
-    assert len(best_quote("word", "word " * 900)) <= 500
+    assert Quotable(passage).best("the battery") == "The battery lasts a year."
+    assert Quotable("No overlap here.").best("something else entirely") == ""
+    assert len(Quotable("word " * 900).best("word")) <= 500

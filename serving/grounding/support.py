@@ -19,7 +19,7 @@ _WORDS = {word: str(value) for value, word in enumerate(f"{_SMALL} seventeen eig
     for value, word in enumerate(("thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), 3)
 }
 _MOST_QUOTE = 500
-_REACH = 2000
+_REACH = 600
 """How far from its marker a sentence is looked for, in characters."""
 
 
@@ -39,20 +39,26 @@ def citing_sentence(text: str, start: int, end: int) -> str:
     return f"{sentences[-1]} {_first_sentence(text[end : end + _REACH])}".strip()
 
 
-def best_quote(sentence: str, passage: str) -> str:
-    """The sentence of ``passage`` that shares most with ``sentence``, verbatim; empty where none shares a word.
+class Quotable:
+    """A passage's sentences, ready to be quoted."""
 
-    Shared words count the more, the fewer sentences of the passage have them; long sentences gain nothing by length.
-    """
-    wanted = _words(sentence)
-    candidates = [(one, _words(one)) for one in _sentences(passage)]
-    frequency = Counter(word for _, words in candidates for word in words)
-    best, best_score = "", 0.0
-    for one, words in candidates:
-        score = sum(1 / frequency[word] for word in wanted & words) / max(len(words), 1) ** 0.5
-        if score > best_score:
-            best, best_score = one, score
-    return best[:_MOST_QUOTE]
+    def __init__(self, text: str) -> None:
+        self._sentences = [(one, _words(one)) for one in _sentences(text)]
+        self._frequency = Counter(word for _, words in self._sentences for word in words)
+
+    def best(self, sentence: str) -> str:
+        """The one that shares most with ``sentence``, verbatim and at most 500 characters; empty where none does.
+
+        Shared words count the more, the fewer sentences of the passage have them; long sentences gain nothing by
+        their length.
+        """
+        wanted = _words(sentence)
+        best, best_score = "", 0.0
+        for one, words in self._sentences:
+            score = sum(1 / self._frequency[word] for word in wanted & words) / max(len(words), 1) ** 0.5
+            if score > best_score:
+                best, best_score = one, score
+        return best[:_MOST_QUOTE]
 
 
 def unsupported(text: str, sources: Sequence[str]) -> tuple[str, ...]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from serving.citations import Citation
 from serving.engine.protocol import JsonObject
-from serving.file_search import restore_tools
-from serving.grounded import GROUNDING_FIELD, AnswerText, Grounded, metadata_report, report
+from serving.grounding.citations import Citation
+from serving.grounding.file_search import restore_tools
+from serving.grounding.grounded import GROUNDING_FIELD, AnswerText, Grounded, metadata_report, report
 
 _OPENING = ("response.created", "response.queued", "response.in_progress")
 _ENDING = ("response.completed", "response.incomplete", "response.failed")

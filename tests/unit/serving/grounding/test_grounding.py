@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from serving.engine.protocol import Endpoint
 from serving.errors import InvalidRequest
-from serving.grounding import LEAST_TOKENS, GroundedRequest, ground, neutral, question_text
+from serving.grounding.prompt import LEAST_TOKENS, GroundedRequest, ground, neutral, question_text
+from serving.grounding.token_counter import estimate_tokens
 from serving.knowledge.protocol import FoundPassage
-from serving.token_counter import estimate_tokens
 from tests.unit.serving.passages import found
 
 CHAT: dict[str, Any] = {

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from serving.citations import Citation
 from serving.engine.protocol import JsonObject
-from serving.grounded import GROUNDING_FIELD, AnswerText, Grounded, report
+from serving.grounding.citations import Citation
+from serving.grounding.grounded import GROUNDING_FIELD, AnswerText, Grounded, report
 
 
 def finish_choices(grounded: Grounded, answer: JsonObject) -> None:

@@ -12,8 +12,8 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from serving.grounding import GivenPassage
-from serving.support import best_quote, citing_sentence
+from serving.grounding.prompt import GivenPassage
+from serving.grounding.support import Quotable, citing_sentence
 
 _N = r"[1-9]\d{0,2}"
 _MARKER = re.compile(rf"\[{_N}(?:, ?{_N})*\]", re.ASCII)
@@ -188,9 +188,9 @@ class CitationReader:
 
 def citations(text: str, markers: Sequence[Marker], passages: Sequence[GivenPassage]) -> Iterator[Citation]:
     """What the markers of an emitted ``text`` cite, in its order."""
-    by_number = {passage.number: passage for passage in passages}
+    by_number = {passage.number: (passage, Quotable(passage.text)) for passage in passages}
     for marker in markers:
         sentence = citing_sentence(text, marker.start, marker.end)
         for number in marker.numbers:
-            passage = by_number[number]
-            yield Citation(passage, marker.start, marker.end, best_quote(sentence, passage.text))
+            passage, quotable = by_number[number]
+            yield Citation(passage, marker.start, marker.end, quotable.best(sentence))
