@@ -29,7 +29,7 @@ PRODUCTS = (
     *("kettle", "lantern", "mandolin", "notebook", "oboe", "pendulum", "quilt", "rudder", "saddle", "telescope"),
     *("umbrella", "violin", "wheelbarrow", "xylophone", "yoke", "zither", "accordion", "bellows", "compass", "drum"),
 )
-GIVE_UP_S = 30.0
+GIVE_UP_S = 120.0
 ASKERS = 4
 
 
