@@ -63,6 +63,11 @@ SUFFIXES = frozenset((*_TEXT_PARSERS, "pdf", "docx")) - {""}
 """Kinds of files that can be read, by the end of their names, without the dot."""
 
 
+def is_supported(name: str) -> bool:
+    """Whether files of this name's kind can be read; one without a suffix is taken for text."""
+    return _suffix(name) in SUFFIXES or not _suffix(name)
+
+
 def parse(name: str, data: bytes) -> ParsedDocument:
     """The document in a file.
 
@@ -73,8 +78,8 @@ def parse(name: str, data: bytes) -> ParsedDocument:
         DocumentUnreadable: the kind is not supported (``unsupported_file``), or the file is not what its name says,
             is damaged, or is empty (``invalid_file``).
     """
-    suffix = PurePosixPath(name.replace("\\", "/")).suffix.removeprefix(".").lower()
-    if suffix not in SUFFIXES and suffix != "":
+    suffix = _suffix(name)
+    if not is_supported(name):
         known = ", ".join(sorted(SUFFIXES))
         raise DocumentUnreadable(
             "unsupported_file", f"files of the kind .{suffix[:20]} cannot be read; these can: {known}"
@@ -85,6 +90,10 @@ def parse(name: str, data: bytes) -> ParsedDocument:
     if not document.blocks:
         raise DocumentUnreadable("invalid_file", "the file holds no text")
     return ParsedDocument(_encodable(document.title), tuple(_without_halves(block) for block in document.blocks))
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).suffix.removeprefix(".").lower()
 
 
 def _without_halves(block: Block) -> Block:
