@@ -60,6 +60,10 @@ class KnowledgeTerminal:
         """Put a file into a store as some other client does."""
         await asyncio.to_thread(StoresClient(self.url).attach, store_id, [(file_id, {})])
 
+    async def create(self, name: str) -> None:
+        """Make a store of that name as some other client does."""
+        await asyncio.to_thread(StoresClient(self.url).create, name)
+
 
 @asynccontextmanager
 async def knowledge_terminal(

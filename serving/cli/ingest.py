@@ -153,8 +153,10 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int | None], None]
 
 
 def _show(answer: dict[str, Any]) -> None:
+    from serving.cli.printing import plain
+
     for failure in answer["failures"]:
-        typer.echo(f"{failure['path']}: {failure['reason']}", err=True)
+        typer.echo(plain(f"{failure['path']}: {failure['reason']}"), err=True)
     counts = [f"{answer[what]} {what}" for what in ("new", "updated", "unchanged", "removed", "failed", "skipped")]
     store = answer["store"]
     made = ", a new vector store" if store["made"] else ""

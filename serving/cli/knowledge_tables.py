@@ -93,27 +93,27 @@ def print_explained(answer: View) -> None:
 
 def why(answer: View) -> str:
     """Why the first hit is first, in a sentence."""
-    hits = answer["data"]
-    if not hits:
+    if not answer["data"]:
         return "Nothing was found: no document that this key may see and the filter lets through has such a passage."
-    first, rest = hits[0], hits[1:]
-    found = [_standing(first, arm, entries) for arm, entries in answer["arms"][0].items() if entries]
-    sentence = f"{_place(first)} is first: {' and '.join(found)}" if found else f"{_place(first)} is first"
-    last = next((stage for stage in reversed(_STAGES) if stage in first["scores"]), None)
+    first, *rest = answer["data"]
+    found = [_standing(first, arm, entries) for arm, entries in answer["arms"][0].items()]
+    sentence = f"{_place(first)} is first: {', '.join(found)}"
     if not rest:
-        return f"{sentence}. Nothing else was found."
-    if last is None or last not in rest[0]["scores"]:
+        return f"{sentence}; nothing else was found."
+    last = next((stage for stage in reversed(_STAGES) if stage in first["scores"]), "")
+    if last not in rest[0]["scores"]:
         return f"{sentence}."
-    verb = "the reranker gave it" if last == "reranked" else "together that makes"
-    return (
-        f"{sentence}; {verb} {first['scores'][last]:.3g}, against {rest[0]['scores'][last]:.3g} for the next, "
-        f"{_place(rest[0])}."
-    )
+    own, other = first["scores"][last], rest[0]["scores"][last]
+    how = "the reranker gave it" if last == "reranked" else "together that makes"
+    against = "as for the next" if own == other else f"against {other:.3g} for the next"
+    return f"{sentence}; {how} {own:.3g}, {against}, {_place(rest[0])}."
 
 
 def _standing(hit: View, arm: str, entries: Sequence[tuple[str, int, float]]) -> str:
     """Where one arm had it."""
     how = _ARMS.get(arm, arm)
+    if not entries:
+        return f"nothing was found {how}"
     for position, (file_id, number, score) in enumerate(entries, start=1):
         if (file_id, number) == (hit["file_id"], hit["passage"]):
             return f"number {position} of {len(entries)} {how} ({_SCORES.get(arm, 'score')} {score:.2f})"

@@ -24,8 +24,13 @@ def say(text: str, *, style: str | None = None) -> None:
 
 
 def cell(text: str) -> str:
-    """Text that others chose, as markup that shows it and does nothing else, to the terminal neither."""
-    return escape("".join(one if one == "\n" or unicodedata.category(one)[0] != "C" else "?" for one in text))
+    """Text that others chose, as markup that shows it and does nothing else."""
+    return escape(plain(text))
+
+
+def plain(text: str) -> str:
+    """The same without what would command a terminal."""
+    return "".join(one if one == "\n" or unicodedata.category(one)[0] != "C" else "?" for one in text)
 
 
 def new_table(*columns: str) -> Table:

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import pty
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.knowledge_terminal import KnowledgeTerminal, Wrap, knowledge_terminal
 from tests.live import served
 
+PROGRAM = "from serving.cli.main import main; main()"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4]), "TERM": "xterm", "COLUMNS": "100"}
 COUNTS = ("new", "updated", "unchanged", "removed", "failed", "skipped")
 
 
@@ -245,10 +248,9 @@ async def test_killed_half_way_the_next_run_completes_it(
     folder = write(tmp_path / "docs", **{f"page{number}": f"# Page {number}" for number in range(60)})
     gate = Gate(path_end, number)
     async with terminal(tmp_path, wrap=gate) as cli:
-        program = "from serving.cli.main import main; main()"
-        arguments = ("ingest", str(folder), "--to", "handbook", "--url", cli.url)
+        arguments = ("-c", PROGRAM, "ingest", str(folder), "--to", "handbook", "--url", cli.url)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", program, *arguments, env=dict(os.environ), stderr=asyncio.subprocess.PIPE
+            sys.executable, *arguments, env=ENVIRONMENT, stderr=asyncio.subprocess.PIPE
         )
         await asyncio.wait_for(gate.reached.wait(), 60)
         process.send_signal(sign)
@@ -266,6 +268,32 @@ async def test_killed_half_way_the_next_run_completes_it(
         assert len(listed["documents"]) == 60
         assert len(await cli.files()) <= 60 + 4, "at most what was on its way when the process died is there twice"
         assert counts(await cli.ingest(folder)) == {"unchanged": 60}
+
+
+def everything_on(screen: int) -> str:
+    """What is written to a terminal until nobody has it open any more."""
+    parts: list[bytes] = []
+    with suppress(OSError), os.fdopen(screen, "rb", buffering=0) as terminal:
+        while part := terminal.read(4096):
+            parts.append(part)
+    return b"".join(parts).decode()
+
+
+async def test_a_terminal_shows_how_far_it_is_and_a_pipe_gets_lines_alone(tmp_path: Path, docs: Path) -> None:
+    screen, stderr = pty.openpty()
+    async with terminal(tmp_path) as cli:
+        arguments = ("-c", PROGRAM, "ingest", str(docs), "--to", "handbook", "--url", cli.url)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, env=ENVIRONMENT, stdout=asyncio.subprocess.PIPE, stderr=stderr
+        )
+        said, _ = await asyncio.wait_for(process.communicate(), 60)
+    os.close(stderr)
+    with os.fdopen(screen, "rb", buffering=0) as shown:
+        bar = shown.read(65536)
+    assert b"documents ingested" in bar
+    assert b"3/3" in bar
+    assert said.decode().startswith("handbook, a new vector store: 3 new")
+    assert len(said.splitlines()) == 1
 
 
 def refusing(path_end: str, status: int, code: str) -> Wrap:
