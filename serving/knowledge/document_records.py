@@ -56,8 +56,9 @@ class Documents:
         return next(iter(self._read(query)), None)
 
     def of_store(self, store_id: str) -> list[DocumentRecord]:
-        """Every document of a store."""
-        return self._read(_joined().where(documents.c.store_id == store_id))
+        """Every document of a store, in the order of their making."""
+        query = _joined().where(documents.c.store_id == store_id)
+        return self._read(query.order_by(documents.c.created_at, documents.c.id))
 
     def served(self, store_id: str) -> list[DocumentRecord]:
         """Every document of a store that is searched."""
