@@ -45,6 +45,15 @@ class Embedder(Protocol):
 
 
 @runtime_checkable
+class Closing(Protocol):
+    """A model that holds connections or files."""
+
+    def close(self) -> None:
+        """Let go of them. Safe to call twice."""
+        ...
+
+
+@runtime_checkable
 class TokenEmbedder(Protocol):
     """An embedder that also gives a vector for each token, which late interaction compares."""
 
@@ -181,6 +190,10 @@ class OpenAIEmbedder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """See Embedder. An estimate: the tokenizer is not here."""
         return [math.ceil(len(text) / _CHARACTERS_PER_TOKEN) for text in texts]
+
+    def close(self) -> None:
+        """End the connections. Safe to call twice."""
+        self._client.close()
 
     def _embed(self, texts: Sequence[str]) -> Vectors:
         parts = [

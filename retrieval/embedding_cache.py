@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.embedding import Embedder, TokenEmbedder
+from retrieval.embedding import Closing, Embedder, TokenEmbedder
 from retrieval.types import Vectors
 from retrieval.vector_cache import VectorCache
 
@@ -70,8 +70,10 @@ class CachingEmbedder:
         return self._embedder.count_tokens(texts)
 
     def close(self) -> None:
-        """Close the file. Safe to call twice."""
+        """Close the file, and what the embedder itself holds. Safe to call twice."""
         self._cache.close()
+        if isinstance(self._embedder, Closing):
+            self._embedder.close()
 
     def _key(self, text: str) -> bytes:
         return hashlib.sha256(f"{self.fingerprint}\0{text}".encode("utf-8", "surrogatepass")).digest()

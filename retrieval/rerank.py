@@ -81,6 +81,10 @@ class UrlReranker:
             raise RerankerUnavailable(f"{self._url} scored {len(scores)} of {len(texts)} passages")
         return [scores[place] for place in range(len(texts))]
 
+    def close(self) -> None:
+        """End the connections. Safe to call twice."""
+        self._client.close()
+
 
 class LateInteractionReranker:
     """Late interaction over the embedder's own token vectors: no further weights.

@@ -1,21 +1,43 @@
-"""An OpenAI-compatible ``/v1/embeddings`` without a model."""
+"""An embeddings server for tests that start many services: the word embedder over OpenAI's API."""
 
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from tests.word_embedder import WordEmbedder
 
 
-def embedding_app() -> ASGIApp:
-    """Texts that share words are near each other."""
-    return Starlette(routes=[Route("/v1/embeddings", _embed, methods=["POST"])])
+def embedding_app() -> Starlette:
+    """``POST /v1/embeddings``, whatever the model's name."""
+    embedder = WordEmbedder()
+
+    async def embed(request: Request) -> JSONResponse:
+        body = await request.json()
+        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+        vectors = embedder.embed_documents(texts)
+        data = [{"object": "embedding", "index": n, "embedding": row.tolist()} for n, row in enumerate(vectors)]
+        return JSONResponse({"object": "list", "model": body["model"], "data": data})
+
+    return Starlette(routes=[Route("/v1/embeddings", embed, methods=["POST"])])
 
 
-async def _embed(request: Request) -> Response:
-    vectors = WordEmbedder().embed_documents((await request.json())["input"])
-    rows = [{"object": "embedding", "index": index, "embedding": row.tolist()} for index, row in enumerate(vectors)]
-    # Clients keep no connection: what uses this embedder has no end at which it would close one.
-    return JSONResponse({"object": "list", "data": rows}, headers={"connection": "close"})
+@contextlib.contextmanager
+def embedding_server() -> Iterator[str]:
+    """The server in a thread of its own; gives the URL up to and with ``/v1``."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(embedding_app(), lifespan="off", log_level="error", ws="none"))
+        thread = threading.Thread(target=asyncio.run, args=[server.serve(sockets=[listener])], name="embeddings")
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -92,7 +92,7 @@ def file_view(record: FileRecord) -> dict[str, Any]:
         "object": "file",
         "bytes": record.bytes,
         "created_at": record.created_at,
-        "expires_at": record.expires_at,
+        **({} if record.expires_at is None else {"expires_at": record.expires_at}),
         "filename": record.filename,
         "purpose": record.purpose,
         "status": "processed",
@@ -101,12 +101,12 @@ def file_view(record: FileRecord) -> dict[str, Any]:
 
 
 def list_view(data: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
-    """A page of a list as OpenAI's API shows it."""
+    """A page of a list as OpenAI's API shows it; its ids are strings also where it is empty."""
     return {
         "object": "list",
         "data": data,
-        "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
+        "first_id": data[0]["id"] if data else "",
+        "last_id": data[-1]["id"] if data else "",
         "has_more": has_more,
     }
 

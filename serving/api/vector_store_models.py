@@ -156,7 +156,7 @@ def store_view(store: ShelvedStore) -> dict[str, Any]:
         "usage_bytes": store.counts.usage_bytes,
         "file_counts": counts_view(store.counts),
         "status": "expired" if store.expired else busy,
-        "expires_after": None if days is None else {"anchor": "last_active_at", "days": days},
+        **({} if days is None else {"expires_after": {"anchor": "last_active_at", "days": days}}),
         "expires_at": None if days is None else record.last_active_at + days * 86_400,
         "last_active_at": record.last_active_at,
         "metadata": dict(record.metadata),

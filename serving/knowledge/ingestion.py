@@ -160,6 +160,8 @@ class Ingestion:
             self._fail(document, "invalid_file", str(error))
             return
         except Exception:
+            if self._stopping:  # what it needed was closed under it: the next process ingests it
+                return
             logger.exception("%s could not be ingested", document.file_id)
             self._fail(document, "server_error", "The file could not be processed.")
             return

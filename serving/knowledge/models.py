@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from retrieval.embedding import Embedder, OpenAIEmbedder, SentenceTransformersEmbedder, TokenEmbedder
+from retrieval.embedding import Closing, Embedder, OpenAIEmbedder, SentenceTransformersEmbedder, TokenEmbedder
 from retrieval.embedding_cache import with_cache
 from retrieval.errors import EmbedderUnavailable, KnowledgeServerError, RerankerUnavailable
 from retrieval.rerank import CrossEncoderReranker, LateInteractionReranker, Reranker, UrlReranker
@@ -29,6 +29,11 @@ class _Once(Generic[Model]):
             if self._model is None:
                 self._model = self._load()
             return self._model
+
+    def close(self) -> None:
+        """Release what the model holds, if it was loaded; a load in progress is not waited for."""
+        if isinstance(self._model, Closing):
+            self._model.close()
 
 
 class Models:
@@ -55,6 +60,14 @@ class Models:
     def late_interaction(self) -> Reranker:
         """The one that needs no weights of its own. Raises EmbedderUnavailable, RerankerUnavailable."""
         return self._late()
+
+    def close(self) -> None:
+        """Release connections and files. Models may not be used after."""
+        with self._registering:
+            embedders = list(self._embedders.values())
+        for embedder in embedders:
+            embedder.close()
+        self._reranker.close()
 
     def _load_embedder(self, settings: EmbedderSettings) -> Embedder:
         embedder = _make_embedder(settings)

@@ -65,6 +65,7 @@ class KnowledgeService:
         self._publisher = Publisher(self._views, self._stores, self._documents)
         self._parser = IsolatedParser(timeout_s=settings.parse_timeout_s)
         blobs, models = Blobs(config.artifacts), Models(settings)
+        self._models = models
         self._ingestion = Ingestion(
             settings,
             self._stores,
@@ -130,6 +131,7 @@ class KnowledgeService:
         self._configured.stop()
         self._ingestion.stop()
         self._parser.close()
+        self._models.close()
         self._indexes.close()
         self._database.close()
 

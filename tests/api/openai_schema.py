@@ -1,6 +1,7 @@
 """Holds answers against OpenAI's own API description, where it is at hand."""
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,36 @@ def check(name: str, value: Any) -> None:
 def is_valid(name: str, value: Any) -> bool:
     """Whether ``value`` is an instance of the schema ``name``."""
     return bool(_validator(name).is_valid(value))
+
+
+_KNOWLEDGE_ANSWERS = (
+    ("POST", "files", "OpenAIFile"),
+    ("GET", "files", "ListFilesResponse"),
+    ("GET", "files/ID", "OpenAIFile"),
+    ("DELETE", "files/ID", "DeleteFileResponse"),
+    ("POST", "vector_stores", "VectorStoreObject"),
+    ("GET", "vector_stores", "ListVectorStoresResponse"),
+    ("GET", "vector_stores/ID", "VectorStoreObject"),
+    ("POST", "vector_stores/ID", "VectorStoreObject"),
+    ("DELETE", "vector_stores/ID", "DeleteVectorStoreResponse"),
+    ("POST", "vector_stores/ID/search", "VectorStoreSearchResultsPage"),
+    ("POST", "vector_stores/ID/files", "VectorStoreFileObject"),
+    ("GET", "vector_stores/ID/files", "ListVectorStoreFilesResponse"),
+    ("GET", "vector_stores/ID/files/ID", "VectorStoreFileObject"),
+    ("POST", "vector_stores/ID/files/ID", "VectorStoreFileObject"),
+    ("DELETE", "vector_stores/ID/files/ID", "DeleteVectorStoreFileResponse"),
+    ("GET", "vector_stores/ID/files/ID/content", "VectorStoreFileContentResponse"),
+    ("POST", "vector_stores/ID/file_batches", "VectorStoreFileBatchObject"),
+    ("GET", "vector_stores/ID/file_batches/ID", "VectorStoreFileBatchObject"),
+    ("POST", "vector_stores/ID/file_batches/ID/cancel", "VectorStoreFileBatchObject"),
+    ("GET", "vector_stores/ID/file_batches/ID/files", "ListVectorStoreFilesResponse"),
+    ("POST", "embeddings", "CreateEmbeddingResponse"),
+)
+
+
+def knowledge_schema(method: str, path: str) -> str | None:
+    """The schema of what a knowledge route answers; None for another route, or one that answers bytes."""
+    for known, template, schema in _KNOWLEDGE_ANSWERS:
+        if known == method and re.fullmatch("/v1/" + template.replace("ID", "[^/]+"), path):
+            return schema
+    return None
