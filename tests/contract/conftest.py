@@ -9,9 +9,6 @@ import pytest_asyncio
 from serving.engine.vllm import VllmEngine
 from tests.conftest import AdapterFolder, unfinished
 from tests.contract.engines import EngineCase, fake_engine, http_engine
-from tests.milvus_server import milvus_server
-
-__all__ = ["case", "implementation", "milvus_server"]
 
 
 @pytest.fixture(params=["fake", "http", pytest.param("vllm", marks=pytest.mark.engine)])
