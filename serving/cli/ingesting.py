@@ -181,7 +181,7 @@ class Ingest:
         if dict(held.attributes) != dict(attributes):
             self.report.outcomes[path] = Outcome.UPDATED
             try:
-                self._client.describe(self._store_id, held.file_id, attributes)
+                _patiently(lambda: self._client.describe(self._store_id, held.file_id, attributes))
             except Failed as error:
                 self._fail(path, error)
                 return
@@ -225,7 +225,7 @@ class Ingest:
                 self._attach()
 
     def _remove(self, gone: Sequence[Held]) -> None:
-        self._client.remove(self._store_id, [one.file_id for one in gone])
+        _patiently(lambda: self._client.remove(self._store_id, [one.file_id for one in gone]))
         self.report.removed = len({one.attributes[SOURCE] for one in gone})
 
     def _wait(self) -> None:
