@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +21,10 @@ from serving.knowledge.service import KnowledgeService
 from tests.embedding_server import embedding_app
 from tests.live import served
 
+PROGRAM = (sys.executable, "-c", "from serving.cli.main import main; main()")
+"""The command line in a process of its own, run in ``ENVIRONMENT``."""
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "TERM": "xterm", "COLUMNS": "100"}
+COUNTS = ("new", "updated", "unchanged", "removed", "failed", "skipped")
 Wrap = Callable[[ASGIApp], ASGIApp]
 
 
@@ -95,3 +101,26 @@ async def knowledge_terminal(
                 yield KnowledgeTerminal(url)
         finally:
             await service.stop()
+
+
+@asynccontextmanager
+async def terminal(folder: Path, **options: Any) -> AsyncIterator[KnowledgeTerminal]:
+    """The same, its state in a folder ``state`` of its own."""
+    state = folder / "state"
+    state.mkdir()
+    async with knowledge_terminal(state, **options) as cli:
+        yield cli
+
+
+def write(folder: Path, **texts: str) -> Path:
+    """Files named as the keys, ``__`` for a folder, with the suffix ``.md``."""
+    for name, text in texts.items():
+        path = folder / f"{name.replace('__', '/')}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def counts(answer: dict[str, Any]) -> dict[str, int]:
+    """What is not zero."""
+    return {name: answer[name] for name in COUNTS if answer[name]}

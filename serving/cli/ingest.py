@@ -93,11 +93,16 @@ def _typed(text: str) -> str | float | bool:
 def _ingested(url: str, name: str, wanted: "Wanted", *, quiet: bool) -> dict[str, Any]:
     """What came of it, as ``--json`` prints it. Raises Failed."""
     try:
-        from serving.cli.ingesting import Ingest
+        from retrieval.errors import AttributesInvalid
+        from serving.cli.ingesting import Ingest, check_attributes
     except ModuleNotFoundError as error:
         raise Failed(client.REFUSED, "knowledge_not_installed", f"{error.name} is not installed.") from error
     from serving.cli.stores import StoresClient
 
+    try:
+        check_attributes(wanted)
+    except AttributesInvalid as error:
+        raise Failed(client.REFUSED, "invalid_attributes", f"{error}.") from error
     stores = StoresClient(url)
     store = stores.named(name)
     made = store is None

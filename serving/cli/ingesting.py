@@ -4,29 +4,35 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from retrieval.errors import DocumentUnreadable
+from retrieval.filters import parse_attributes
 from retrieval.sources import SourceFile, SourceProblem, read_path
 from retrieval.types import AttributeValue
 from serving.cli.client import SERVER_FAILED, UNREACHABLE, Failed
 from serving.cli.orphans import Orphans
-from serving.cli.stores import StoresClient, View, reason_of, source_of
-from serving.knowledge.sync import Held, SyncPlan, sync_attributes
+from serving.cli.stores import StoresClient, View, reason_of
+from serving.knowledge.sync import SOURCE, Held, SyncPlan, sync_attributes
+from serving.knowledge.types import document_meta
 
 UPLOADS_IN_FLIGHT = 4
 ATTACHED_AT_ONCE = 50
 _MAGIC = frozenset("*?[")
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_PAUSES_S = (0.1, 0.4, 1.6)
+"""Before what the gateway could not do is asked for again."""
 _FINAL = ("invalid_api_key", "permission_denied", "vector_store_not_found")
 """What is refused to one file for this is refused to all."""
 
+Result = TypeVar("Result")
 Tell = Callable[[str, int, int | None], None]
 """Told of progress: what is done, how much of it, and out of how much where that is known."""
 
@@ -112,47 +118,47 @@ class Ingest:
         documents = self._client.documents(self._store_id)
         self._documents = {one["id"]: one for one in documents}
         held = [_held(one) for one in documents]
-        gone: set[str] = set()
+        gone: list[Held] = []
         pool = ThreadPoolExecutor(UPLOADS_IN_FLIGHT)
         try:
             for given in dict.fromkeys(self._wanted.sources):
-                gone |= self._take_source(given, held, pool)
+                gone += self._take_source(given, held, pool)
             self._settle(leave=0)
         finally:
             pool.shutdown(cancel_futures=True)
         self._attach()
         if self._wanted.removes_gone:
-            self._remove(gone - self._claimed.keys(), held)
+            self._remove([one for one in gone if one.attributes[SOURCE] not in self._claimed])
         if self._wanted.waits:
             self._wait()
         return self.report
 
-    def _take_source(self, given: str, held: Iterable[Held], pool: ThreadPoolExecutor) -> set[str]:
+    def _take_source(self, given: str, held: Iterable[Held], pool: ThreadPoolExecutor) -> list[Held]:
         """Take in what one source holds; gives what it held before and does not any more."""
         origin, base, found = _read(given, self._wanted.max_bytes)
         if origin in self._origins:
-            return set()
+            return []
         self._origins.add(origin)
-        plan = SyncPlan.over(held, origin)
+        plan = SyncPlan.over(held, origin, self._claimed)
         for one in found:
-            path = base + one.source
+            path = base + one.source.removeprefix("/")
             if isinstance(one, SourceFile):
                 self._take(one, path, plan, pool)
             elif one.skipped:
                 self.report.skipped[path] = one.reason
             else:
-                # Where the source itself cannot be read, nothing is known of what is in it.
-                plan.keep("" if one.source == Path(origin).name else one.source)
+                plan.keep(one.source)
                 self.report.fail(path, one.reason)
             self._tell("files read", len(self._claimed), None)
-        return {source_of(self._documents[one.file_id]) for one in plan.gone()}
+        return plan.gone()
 
     def _take(self, file: SourceFile, path: str, plan: SyncPlan, pool: ThreadPoolExecutor) -> None:
-        if self._claimed.setdefault(file.source, plan.origin) != plan.origin:
+        if file.source in plan.taken:
             plan.keep(file.source)
             reason = f"`{file.source}` of {self._claimed[file.source]} has the same name; give the folder above both"
             self.report.fail(path, reason)
             return
+        self._claimed[file.source] = plan.origin
         try:
             data = file.read()
         except DocumentUnreadable as error:
@@ -175,7 +181,7 @@ class Ingest:
         if dict(held.attributes) != dict(attributes):
             self.report.outcomes[path] = Outcome.UPDATED
             try:
-                self._client.describe(self._store_id, held.file_id, attributes)
+                _patiently(lambda: self._client.describe(self._store_id, held.file_id, attributes))
             except Failed as error:
                 self._fail(path, error)
                 return
@@ -186,7 +192,7 @@ class Ingest:
             self._accepted.append((path, held.file_id))
 
     def _upload(self, name: str, data: bytes, digest: str) -> str:
-        return self._orphans.take(name, digest) or self._client.upload(name, data)
+        return _patiently(lambda: self._orphans.take(name, digest) or self._client.upload(name, data))
 
     def _settle(self, *, leave: int) -> None:
         """Wait until no more than ``leave`` uploads are in flight."""
@@ -205,7 +211,7 @@ class Ingest:
         if not several:
             return
         try:
-            self._client.attach(self._store_id, [(one.file_id, one.attributes) for one in several])
+            _patiently(lambda: self._client.attach(self._store_id, [(one.file_id, one.attributes) for one in several]))
             self._accepted += [(one.path, one.file_id) for one in several]
         except Failed as error:
             if len(several) == 1 or error.exit_code == SERVER_FAILED:
@@ -218,11 +224,9 @@ class Ingest:
                 self._uploaded = [one]
                 self._attach()
 
-    def _remove(self, sources: set[str], held: Iterable[Held]) -> None:
-        """Take out every document of these sources: an edition that failed may stand beside an older one."""
-        doomed = [one.file_id for one in held if source_of(self._documents[one.file_id]) in sources]
-        self._client.remove(self._store_id, doomed)
-        self.report.removed = len(sources)
+    def _remove(self, gone: Sequence[Held]) -> None:
+        _patiently(lambda: self._client.remove(self._store_id, [one.file_id for one in gone]))
+        self.report.removed = len({one.attributes[SOURCE] for one in gone})
 
     def _wait(self) -> None:
         for done, (path, file_id) in enumerate(self._accepted):
@@ -240,7 +244,7 @@ class Ingest:
         """A document once it is completed or failed; None where it has left the store."""
         pause_s = _SHORTEST_PAUSE_S
         while True:
-            document = self._client.document(self._store_id, file_id)
+            document = _patiently(lambda: self._client.document(self._store_id, file_id))
             if document is None or document["status"] != "in_progress":
                 return document
             time.sleep(pause_s)
@@ -250,6 +254,23 @@ class Ingest:
         if _is_final(error):
             raise error
         self.report.fail(path, str(error))
+
+
+def check_attributes(wanted: Wanted) -> None:
+    """Raises AttributesInvalid where no document could have these labels and attributes."""
+    document_meta("", "", "", parse_attributes(sync_attributes("", "", wanted.labels, wanted.attributes)))
+
+
+def _patiently(call: Callable[[], Result]) -> Result:
+    """What ``call`` gives, though the gateway may fail a few times before. Raises Failed."""
+    for pause_s in _PAUSES_S:
+        try:
+            return call()
+        except Failed as error:
+            if error.exit_code != SERVER_FAILED and error.code != "overloaded":
+                raise
+        time.sleep(pause_s)
+    return call()
 
 
 def _is_final(error: Failed) -> bool:

@@ -93,9 +93,11 @@ class StoresClient:
         sees."""
         others = [store["id"] for store in self.stores() if store["id"] != store_id] if file_ids else []
         for file_id in file_ids:
-            with _unless_gone():
-                self._api.delete(_document(store_id, file_id))
-            if not any(self.document(other, file_id) for other in others):
+            if any(self.document(other, file_id) for other in others):
+                with _unless_gone():
+                    self._api.delete(_document(store_id, file_id))
+            else:
+                # It leaves the store with its file: no kill in between can leave a file that nothing points at.
                 self.delete_file(file_id)
 
     def delete_file(self, file_id: str) -> None:

@@ -3,56 +3,15 @@
 import asyncio
 import os
 import pty
-import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
-from tests.knowledge_terminal import KnowledgeTerminal, Wrap, knowledge_terminal
+from tests.knowledge_terminal import ENVIRONMENT, PROGRAM, KnowledgeTerminal, counts, terminal, write
 from tests.live import served
-
-PROGRAM = "from serving.cli.main import main; main()"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4]), "TERM": "xterm", "COLUMNS": "100"}
-COUNTS = ("new", "updated", "unchanged", "removed", "failed", "skipped")
-
-
-def write(folder: Path, **texts: str) -> Path:
-    """Files named as the keys, ``__`` for a folder, with the suffix ``.md``."""
-    for name, text in texts.items():
-        path = folder / f"{name.replace('__', '/')}.md"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def docs(tmp_path: Path) -> Path:
-    """A folder with three documents."""
-    return write(
-        tmp_path / "docs",
-        refunds="# Refunds\n\nRefunds take thirty days.",
-        shipping="# Shipping\n\nParcels leave on Mondays.",
-        teams__payroll="# Payroll\n\nSalaries are paid on the last day.",
-    )
-
-
-@asynccontextmanager
-async def terminal(folder: Path, **options: Any) -> AsyncIterator[KnowledgeTerminal]:
-    state = folder / "state"
-    state.mkdir()
-    async with knowledge_terminal(state, **options) as cli:
-        yield cli
-
-
-def counts(answer: dict[str, Any]) -> dict[str, int]:
-    """What is not zero."""
-    return {name: answer[name] for name in COUNTS if answer[name]}
 
 
 async def test_a_folder_is_ingested_once_however_often_it_is_given(tmp_path: Path, docs: Path) -> None:
@@ -217,59 +176,6 @@ async def test_without_waiting_it_ends_as_soon_as_everything_is_accepted(tmp_pat
         assert {one["status"] for one in (await cli.documents()).values()} == {"completed"}
 
 
-class Gate:
-    """Lets requests through until one that is chosen; that one gets no answer, and is never carried out."""
-
-    def __init__(self, path_end: str, number: int) -> None:
-        self._path_end = path_end
-        self._left = number
-        self.reached = asyncio.Event()
-        self.opened = asyncio.Event()
-
-    def __call__(self, app: ASGIApp) -> ASGIApp:
-        async def gated(scope: Scope, receive: Receive, send: Send) -> None:
-            chosen = scope.get("method") == "POST" and scope["path"].endswith(self._path_end)
-            self._left -= chosen
-            if not chosen or self._left or self.reached.is_set():
-                await app(scope, receive, send)
-                return
-            self.reached.set()
-            await self.opened.wait()
-            await PlainTextResponse("too late", status_code=503)(scope, receive, send)
-
-        return gated
-
-
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize(("path_end", "number"), [("/files", 3), ("/file_batches", 1), ("/file_batches", 2)])
-async def test_killed_half_way_the_next_run_completes_it(
-    tmp_path: Path, path_end: str, number: int, sign: signal.Signals
-) -> None:
-    folder = write(tmp_path / "docs", **{f"page{number}": f"# Page {number}" for number in range(60)})
-    gate = Gate(path_end, number)
-    async with terminal(tmp_path, wrap=gate) as cli:
-        arguments = ("-c", PROGRAM, "ingest", str(folder), "--to", "handbook", "--url", cli.url)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, env=ENVIRONMENT, stderr=asyncio.subprocess.PIPE
-        )
-        await asyncio.wait_for(gate.reached.wait(), 60)
-        process.send_signal(sign)
-        if sign is signal.SIGINT:
-            gate.opened.set()
-        _, said = await asyncio.wait_for(process.communicate(), 60)
-        gate.opened.set()
-        if sign is signal.SIGINT:
-            assert process.returncode == 130
-            assert said.decode().splitlines()[-1] == "Interrupted. Run the same command again to complete it."
-        answer = await cli.ingest(folder)
-        assert answer["failures"] == []
-        assert set(await cli.documents()) == {f"page{number}.md" for number in range(60)}
-        listed = await cli.json("knowledge", "show", "handbook", "--all")
-        assert len(listed["documents"]) == 60
-        assert len(await cli.files()) <= 60 + 4, "at most what was on its way when the process died is there twice"
-        assert counts(await cli.ingest(folder)) == {"unchanged": 60}
-
-
 def everything_on(screen: int) -> str:
     """What is written to a terminal until nobody has it open any more."""
     parts: list[bytes] = []
@@ -282,9 +188,9 @@ def everything_on(screen: int) -> str:
 async def test_a_terminal_shows_how_far_it_is_and_a_pipe_gets_lines_alone(tmp_path: Path, docs: Path) -> None:
     screen, stderr = pty.openpty()
     async with terminal(tmp_path) as cli:
-        arguments = ("-c", PROGRAM, "ingest", str(docs), "--to", "handbook", "--url", cli.url)
+        arguments = ("ingest", str(docs), "--to", "handbook", "--url", cli.url)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, env=ENVIRONMENT, stdout=asyncio.subprocess.PIPE, stderr=stderr
+            *PROGRAM, *arguments, env=ENVIRONMENT, stdout=asyncio.subprocess.PIPE, stderr=stderr
         )
         os.close(stderr)
         shown = asyncio.create_task(asyncio.to_thread(everything_on, screen))
@@ -294,45 +200,6 @@ async def test_a_terminal_shows_how_far_it_is_and_a_pipe_gets_lines_alone(tmp_pa
     assert "documents ingested" in bar
     assert said.decode().startswith("handbook, a new vector store: 3 new")
     assert len(said.splitlines()) == 1
-
-
-def refusing(path_end: str, status: int, code: str) -> Wrap:
-    """Answers requests to a path with an error."""
-
-    def wrap(app: ASGIApp) -> ASGIApp:
-        async def refused(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope.get("method") == "POST" and scope["path"].endswith(path_end):
-                body = {"error": {"message": "It cannot be.", "type": "x", "param": None, "code": code}}
-                await JSONResponse(body, status_code=status)(scope, receive, send)
-            else:
-                await app(scope, receive, send)
-
-        return refused
-
-    return wrap
-
-
-@pytest.mark.parametrize(
-    ("path_end", "status", "code"),
-    [("/v1/files", 413, "body_too_large"), ("/v1/files", 503, "store_unavailable"), ("/file_batches", 503, "x")],
-)
-async def test_a_failure_of_the_gateway_is_one_of_each_file(
-    tmp_path: Path, docs: Path, path_end: str, status: int, code: str
-) -> None:
-    async with terminal(tmp_path) as cli:
-        store = (await cli.ingest(docs / "refunds.md"))["store"]["id"]
-    async with knowledge_terminal(tmp_path / "state", wrap=refusing(path_end, status, code)) as cli:
-        answer = await cli.ingest(docs, to=store, exit_code=1)
-        assert {one["reason"] for one in answer["failures"]} == {"It cannot be."}
-        assert counts(answer) == {"updated": 1, "failed": 2}
-
-
-async def test_what_is_refused_to_the_key_is_said_once(tmp_path: Path, docs: Path) -> None:
-    async with terminal(tmp_path, wrap=refusing("/v1/files", 403, "permission_denied")) as cli:
-        output = await cli.run("ingest", str(docs), "--to", "handbook", exit_code=1)
-        assert output.strip() == (
-            "It cannot be. Put a key that may do this into the environment variable LORAPLEX_API_KEY."
-        )
 
 
 @pytest.mark.parametrize(
