@@ -75,7 +75,7 @@ def parse_attributes(data: object) -> Attributes:
     for key, value in data.items():
         if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY:
             raise AttributesInvalid(f"attribute names have 1 to {MAX_KEY} characters")
-        if problem := _value_problem(value):
+        if problem := _text_problem(key) or _value_problem(value) or _text_problem(value):
             raise AttributesInvalid(f"the attribute {key!r} {problem}")
     return {key: value if isinstance(value, str | bool) else float(value) for key, value in data.items()}
 
@@ -180,3 +180,14 @@ def _value_problem(value: object) -> str | None:
         fits = math.isfinite(value) if isinstance(value, float) else abs(value) <= sys.float_info.max
         return None if fits else "must be a finite number"
     return "must be a string, a number or a boolean"
+
+
+def _text_problem(value: object) -> str | None:
+    """Attributes are kept and told again: JSON can hold what neither UTF-8 nor every database can."""
+    if not isinstance(value, str):
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "holds half of a surrogate pair"
+    return "holds a NUL character" if "\0" in value else None

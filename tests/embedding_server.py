@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import threading
 from collections.abc import Iterator
 
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from tests.live import listen
 from tests.word_embedder import WordEmbedder
 
 
@@ -32,7 +32,7 @@ def embedding_app() -> Starlette:
 @contextlib.contextmanager
 def embedding_server() -> Iterator[str]:
     """The server in a thread of its own; gives the URL up to and with ``/v1``."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listen() as listener:
         server = uvicorn.Server(uvicorn.Config(embedding_app(), lifespan="off", log_level="error", ws="none"))
         thread = threading.Thread(target=asyncio.run, args=[server.serve(sockets=[listener])], name="embeddings")
         thread.start()

@@ -109,3 +109,17 @@ async def settled(client: httpx.AsyncClient, store_id: str, *, within_s: float =
             return store
         assert time.monotonic() < deadline, f"still in progress after {within_s:g} s: {store}"
         await asyncio.sleep(0.02)
+
+
+async def made(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> str:
+    """The id of what a request made."""
+    answer = await client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+async def uploaded(client: httpx.AsyncClient, name: str, data: bytes) -> str:
+    """The id of a file that was sent."""
+    answer = await client.post("files", files={"file": (name, data)}, data={"purpose": "assistants"})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])

@@ -5,10 +5,11 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from retrieval.embedding import Embedder
 from retrieval.rerank import Reranker
+from serving.api.bodies import Body
 from serving.api.files import caller_of
 from serving.config import KnowledgeSettings
 from serving.errors import InvalidRequest, ModelNotFound
@@ -19,11 +20,7 @@ _MOST_TEXTS = 2048
 _MOST_DOCUMENTS = 1000
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class EmbeddingBody(_Body):
+class EmbeddingBody(Body):
     """Texts to embed."""
 
     model: str
@@ -35,13 +32,13 @@ class EmbeddingBody(_Body):
     """Some models want questions marked as such."""
 
 
-class RerankDocument(_Body):
+class RerankDocument(Body):
     """A text, as Cohere and Jina allow it."""
 
     text: str
 
 
-class RerankBody(_Body):
+class RerankBody(Body):
     """Texts to order by a question."""
 
     query: str = Field(min_length=1)

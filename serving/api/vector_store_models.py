@@ -3,24 +3,21 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from serving.api.bodies import Body, KeptText
 from serving.knowledge.protocol import FoundPassage
 from serving.knowledge.shelves import Batch, ShelvedStore
 from serving.knowledge.types import Chunking, Counts, DocumentRecord, DocumentStatus
 
 _AUTO = {"type": "other"}
 
-_Key = Annotated[str, Field(max_length=64)]
-_Value = Annotated[str, Field(max_length=512)]
+_Key = Annotated[KeptText, Field(max_length=64)]
+_Value = Annotated[KeptText, Field(max_length=512)]
 Metadata = Annotated[dict[_Key, _Value], Field(max_length=16)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class StaticChunking(_Body):
+class StaticChunking(Body):
     """How a document is cut."""
 
     max_chunk_size_tokens: int = Field(ge=16, le=4096)
@@ -33,7 +30,7 @@ class StaticChunking(_Body):
         return self
 
 
-class ChunkingStrategy(_Body):
+class ChunkingStrategy(Body):
     """OpenAI's choice between its own way and a size."""
 
     type: Literal["auto", "static"]
@@ -53,44 +50,44 @@ class ChunkingStrategy(_Body):
         return Chunking(self.static.max_chunk_size_tokens, self.static.chunk_overlap_tokens)
 
 
-class ExpiresAfter(_Body):
+class ExpiresAfter(Body):
     """A life counted from the last use."""
 
     anchor: Literal["last_active_at"]
     days: int = Field(ge=1, le=365)
 
 
-class CreateStore(_Body):
+class CreateStore(Body):
     """A vector store to make."""
 
-    name: str = Field(default="", max_length=256)
-    description: str | None = Field(default=None, max_length=512)
-    file_ids: list[str] = Field(default_factory=list, max_length=500)
+    name: KeptText = Field(default="", max_length=256)
+    description: KeptText | None = Field(default=None, max_length=512)
+    file_ids: list[KeptText] = Field(default_factory=list, max_length=500)
     expires_after: ExpiresAfter | None = None
     chunking_strategy: ChunkingStrategy | None = None
     metadata: Metadata | None = None
 
 
-class UpdateStore(_Body):
+class UpdateStore(Body):
     """What is to change of a vector store."""
 
-    name: str | None = Field(default=None, max_length=256)
+    name: KeptText | None = Field(default=None, max_length=256)
     expires_after: ExpiresAfter | None = None
     metadata: Metadata | None = None
 
 
-class AttachFile(_Body):
+class AttachFile(Body):
     """A file for a vector store."""
 
-    file_id: str
+    file_id: KeptText
     attributes: dict[str, Any] | None = None
     chunking_strategy: ChunkingStrategy | None = None
 
 
-class CreateBatch(_Body):
+class CreateBatch(Body):
     """Files for a vector store."""
 
-    file_ids: list[str] | None = Field(default=None, min_length=1, max_length=500)
+    file_ids: list[KeptText] | None = Field(default=None, min_length=1, max_length=500)
     files: list[AttachFile] | None = Field(default=None, min_length=1, max_length=500)
     attributes: dict[str, Any] | None = None
     chunking_strategy: ChunkingStrategy | None = None
@@ -110,20 +107,20 @@ class CreateBatch(_Body):
         return [AttachFile(file_id=file_id, **shared) for file_id in self.file_ids or ()]
 
 
-class SetAttributes(_Body):
+class SetAttributes(Body):
     """What is known of a document."""
 
     attributes: dict[str, Any] | None
 
 
-class RankingOptions(_Body):
+class RankingOptions(Body):
     """How results are ranked."""
 
     ranker: Literal["none", "auto", "default-2024-11-15"] = "auto"
     score_threshold: float = Field(default=0.0, ge=0, le=1)
 
 
-class SearchStore(_Body):
+class SearchStore(Body):
     """A question to a vector store."""
 
     query: str | list[str] = Field(min_length=1)
