@@ -44,7 +44,9 @@ class SyncPlan:
         """Whether the file must be uploaded: it is new, changed, to be described anew, or failed before."""
         self.seen.add(source)
         held = self.held.get(source)
-        return held is None or held.failed or held.sha256 != sha256 or dict(held.attributes) != dict(attributes)
+        if held is None or held.failed or held.sha256 != sha256:
+            return True
+        return _told_apart(held.attributes) != _told_apart(attributes)
 
     def keep(self, source: str) -> None:
         """A file that could not be read now is not gone; nor is what is below a folder, ``a/b/``, that could not.
@@ -77,3 +79,8 @@ def sync_attributes(
         ORIGIN: origin,
         **({LABELS: ", ".join(named)} if named else {}),
     }
+
+
+def _told_apart(attributes: Mapping[str, AttributeValue]) -> dict[str, tuple[bool, AttributeValue]]:
+    """Python calls True equal to 1; a filter does not."""
+    return {name: (isinstance(value, bool), value) for name, value in attributes.items()}
