@@ -183,7 +183,9 @@ class Ingestion:
     ) -> WrittenEdition:
         embedder = self._models.embedder(recipe.embedder)
         number = self._documents.begin_edition(name)
-        edition = make_edition(number, parsed, _limits(embedder, recipe.chunking, document.chunking), embedder)
+        describer = self._models.describer(recipe.chunking.describer)
+        limits = _limits(embedder, recipe.chunking, document.chunking)
+        edition = make_edition(number, parsed, limits, embedder, describer)
         index.add(edition.passages, edition.vectors)
         self._metrics.written(len(edition.passages))
         size = sum(len(passage.text.encode()) for passage in edition.passages)
@@ -298,9 +300,9 @@ def _spec(embedder: Embedder) -> IndexSpec:
 
 
 def _limits(embedder: Embedder, chunking: ChunkingSettings, asked: Chunking | None) -> ChunkLimits:
-    if asked is not None:
-        return limits_for(embedder, asked.max_tokens, asked.overlap_tokens)
-    return limits_for(embedder, chunking.max_tokens, chunking.overlap_tokens)
+    reserved = 0 if chunking.describer is None else chunking.describer.max_tokens
+    sizes = chunking if asked is None else asked
+    return limits_for(embedder, sizes.max_tokens, sizes.overlap_tokens, reserved=reserved)
 
 
 def _new_name() -> str:
