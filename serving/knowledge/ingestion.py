@@ -210,7 +210,9 @@ class Ingestion:
             return record, index, recipe
         recipe = self._recipe(record)
         name = _new_name()
-        index = self._indexes().create(name, _spec(self._models.embedder(recipe.embedder)))
+        spec = _spec(self._models.embedder(recipe.embedder))
+        self._documents.begin_edition(name)  # by which it is removed if this process ends before the store has it
+        index = self._indexes().create(name, spec)
         self._stores.change(record.id, index_name=name, recipe=recipe.written())
         self._publisher.store(record.id)
         return self._stores.get(record.id) or record, index, recipe

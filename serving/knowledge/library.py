@@ -142,7 +142,10 @@ class Library:
             attached = places.get(record.id)
             if attached is None:
                 return record.owner == caller.name
-            return any(access.allows(labels) and access.allows(stores[store]) for store, labels in attached)
+            # A store may have been deleted since its documents were read.
+            return any(
+                store in stores and access.allows(labels) and access.allows(stores[store]) for store, labels in attached
+            )
 
         return [record for record in records if visible(record)]
 

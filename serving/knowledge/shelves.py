@@ -1,5 +1,6 @@
 """What callers do with vector stores, each only with what they may see."""
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -72,6 +73,8 @@ class Shelves:
         self._publisher = publisher
         self._changed = changed
         self._now = now
+        # What a file replaces is found before it is attached: of two files of one source, one must see the other.
+        self._attaching = threading.Lock()
 
     def create(
         self, caller: Caller, name: str, metadata: Mapping[str, str], *, expires_after_days: int | None = None
@@ -144,8 +147,12 @@ class Shelves:
         record = self._seen(caller, store_id)
         if is_expired(record, self._now()):
             raise InvalidRequest("The vector store has expired.", param="vector_store_id")
-        rows = [self._row(caller, record, attachment, batch_id) for attachment in attachments]
-        self._documents.attach(rows)
+        with self._attaching:
+            rows = [self._row(caller, record, attachment, batch_id) for attachment in attachments]
+            _replace_earlier(rows)
+            self._documents.attach(rows)
+        # Its passages are served until they are made anew, but to whom, is as it is said now.
+        self._publisher.document(record.id, *(attachment.file_id for attachment in attachments))
         self._changed()
 
     def document(self, caller: Caller, store_id: str, file_id: str) -> DocumentRecord:
@@ -242,9 +249,7 @@ class Shelves:
                 self._publisher.store(record.id)
                 self._changed()
 
-    def _row(
-        self, caller: Caller, store: StoreRecord, attachment: Attachment, batch_id: str | None
-    ) -> Mapping[str, Any]:
+    def _row(self, caller: Caller, store: StoreRecord, attachment: Attachment, batch_id: str | None) -> dict[str, Any]:
         file = self._library.file(caller, attachment.file_id)
         present = self._documents.get(store.id, file.id)
         if present is not None and not caller.access.allows(present.labels):
@@ -293,6 +298,17 @@ class Shelves:
             raise PermissionDenied(f"The vector store `{record.name}` is kept by the configuration file.")
         if not caller.admin and record.owner != caller.name:
             raise PermissionDenied("Only the key that made a vector store, or an administrator, may change it.")
+
+
+def _replace_earlier(rows: Sequence[dict[str, Any]]) -> None:
+    """Of several files of one source in one request, the last is to stay."""
+    earlier: dict[str, list[str]] = {}
+    for row in rows:
+        source = row["attributes"].get("source")
+        if isinstance(source, str) and source:
+            known = earlier.setdefault(source, [])
+            row["replaces"] = list(dict.fromkeys(one for one in (*row["replaces"], *known) if one != row["file_id"]))
+            known.append(row["file_id"])
 
 
 def is_expired(record: StoreRecord, now: float) -> bool:

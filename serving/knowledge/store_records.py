@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from adapters.database import Database
 from serving.knowledge.file_records import next_serial
-from serving.knowledge.tables import documents, stores
+from serving.knowledge.tables import documents, editions, stores
 from serving.knowledge.types import StoreRecord, canonical_labels, labels_of
 
 
@@ -39,7 +39,9 @@ class Stores:
         """Set columns; an unknown store is no error."""
         if "labels" in values:
             values["labels"] = canonical_labels(values["labels"])
+        let_go = [name for name in ("index_name", "building_name") if name in values]
         with self._database.writing() as connection:
+            _leave(connection, store_id, let_go)
             connection.execute(update(stores).where(stores.c.id == store_id).values(**values))
 
     def finish_building(self, store_id: str) -> bool:
@@ -53,6 +55,7 @@ class Stores:
         with self._database.writing() as connection:
             if connection.execute(missing.limit(1)).first() is not None:
                 return False
+            _leave(connection, store_id, ["index_name"])
             connection.execute(
                 update(documents)
                 .where(documents.c.store_id == store_id)
@@ -73,6 +76,7 @@ class Stores:
     def start_building(self, store_id: str, index_name: str, recipe: str) -> None:
         """Note the index that is to take the place of the present one. What an earlier attempt built is forgotten."""
         with self._database.writing() as connection:
+            _leave(connection, store_id, ["building_name"])
             connection.execute(update(documents).where(documents.c.store_id == store_id).values(next_edition=None))
             connection.execute(
                 update(stores).where(stores.c.id == store_id).values(building_name=index_name, building_recipe=recipe)
@@ -81,8 +85,17 @@ class Stores:
     def delete(self, store_id: str) -> None:
         """Forget a store and what is in it; the files stay."""
         with self._database.writing() as connection:
+            _leave(connection, store_id, ["index_name", "building_name"])
             connection.execute(delete(stores).where(stores.c.id == store_id))
 
 
 def _record(row: Any) -> StoreRecord:
     return StoreRecord(**{**row, "labels": labels_of(row["labels"])})
+
+
+def _leave(connection: Connection, store_id: str, columns: list[str]) -> None:
+    """Note that the store lets go of indexes: one without passages has no other trace by which it could be removed."""
+    for column in columns:
+        name = connection.execute(select(stores.c[column]).where(stores.c.id == store_id)).scalar_one_or_none()
+        if name is not None:
+            connection.execute(insert(editions).values(index_name=name))

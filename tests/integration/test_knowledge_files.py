@@ -1,4 +1,4 @@
-"""Hostile and damaged files through the API: a clean result or a failure told in one sentence; the rest goes on."""
+"""Hostile and damaged files through the API: a clean result, or a failure told in one sentence; the rest goes on."""
 
 import random
 import time
