@@ -1,5 +1,6 @@
 """Records of vector stores."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -93,7 +94,7 @@ def _record(row: Any) -> StoreRecord:
     return StoreRecord(**{**row, "labels": labels_of(row["labels"])})
 
 
-def _leave(connection: Connection, store_id: str, columns: list[str]) -> None:
+def _leave(connection: Connection, store_id: str, columns: Sequence[str]) -> None:
     """Note that the store lets go of indexes: one without passages has no other trace by which it could be removed."""
     for column in columns:
         name = connection.execute(select(stores.c[column]).where(stores.c.id == store_id)).scalar_one_or_none()
