@@ -15,7 +15,7 @@ from retrieval.indexes.milvus import MilvusIndexStore
 from retrieval.indexes.protocol import IndexSpec, PassageIndex
 from retrieval.ingest import limits_for, make_edition
 from retrieval.ir_metrics import Measure, Qrels, mean_over
-from retrieval.rerank import LateInteractionReranker
+from retrieval.rerank import LateInteractionReranker, Reranker
 from retrieval.retriever import DENSE, LEXICAL, RetrievalOptions, Retriever
 from retrieval.selection import DocumentTable
 from retrieval.tuning import ArmLists, split, tune_fusion
@@ -48,6 +48,22 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Target], 
     return results, targets, []
 
 
+class _Remembering:
+    """A reranker that reads each pair once, whatever the weight that its score then gets."""
+
+    def __init__(self, reranker: Reranker) -> None:
+        self._reranker = reranker
+        self._known: dict[tuple[str, str], float] = {}
+        self.name = reranker.name
+
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        """See Reranker."""
+        missing = [text for text in texts if (query, text) not in self._known]
+        for text, score in zip(missing, self._reranker.score(query, missing), strict=True):
+            self._known[query, text] = score
+        return [self._known[query, text] for text in texts]
+
+
 class _Bench:
     """One set."""
 
@@ -64,6 +80,7 @@ class _Bench:
         self._index: PassageIndex = store.create("bench", IndexSpec(embedder.dimension, embedder.fingerprint))
         self._table = DocumentTable({number: DocumentMeta(name) for number, name in enumerate(self._names)})
         self._measures = [Measure(name) for name in MEASURES[judged.name]]
+        self._reranker = _Remembering(LateInteractionReranker(embedder))
         self._questions = dict(list(judged.questions.items())[: 24 if options.quick else None])
 
     def run(self) -> tuple[dict[str, Any], list[Target]]:
@@ -125,7 +142,7 @@ class _Bench:
             lambda: self._table,
             self._embedder,
             how,
-            LateInteractionReranker(self._embedder) if rerank else None,
+            self._reranker if rerank else None,
         )
         return {
             question: _unique(hit.meta.document for hit in retriever.retrieve(text, DEPTH, EVERYTHING, 0).hits)

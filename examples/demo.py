@@ -20,6 +20,7 @@ import yaml
 
 from examples import tour
 from examples.base_model import DEFAULT_FOLDER, BaseModelUnavailable, build
+from examples.handbook_tour import fresh_handbook
 
 CONFIG = Path("examples/demo.yaml")
 START_LIMIT_S = 300.0
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not DEFAULT_FOLDER.is_dir():
             print("Unpacking the base model SmolLM2-135M-Instruct (once, half a minute)", flush=True)
         build()
+        fresh_handbook()
         return _run(_config_for(options.port), local=options.local, tour_only=options.tour_only)
     except (BaseModelUnavailable, DemoFailed) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -2,8 +2,9 @@
 
     python -m examples.tour [--url http://127.0.0.1:8000]
 
-Shows the base model and both adapters, swaps one for its next version under traffic, rolls back, reads the metrics.
-Exits with 1 if a request failed or an answer came from a version other than the one it reported.
+Shows the base model and its adapters, swaps one for its next version under traffic, rolls back, answers from documents,
+changes a fact in one of them, reads the metrics. Exits with 1 if a request failed, an answer came from a version other
+than the one it reported, or an answer does not have the fact as the document has it.
 """
 
 import argparse
@@ -24,6 +25,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from examples import handbook_tour
+from examples.handbook_tour import TourFailed
+
 BASE = "SmolLM2-135M-Instruct"
 TRIAGE, NOTES = "ticket-triage", "release-notes"
 ADAPTER = "triage"
@@ -37,10 +41,6 @@ NEW_FIELD = '"team"'
 CLIENTS = 8
 BEFORE, AFTER = 24, 32
 """Requests answered before the swap begins, and after it was done."""
-
-
-class TourFailed(Exception):
-    """Something that the tour shows did not work."""
 
 
 @dataclass(slots=True)
@@ -81,6 +81,7 @@ class _Tour:
         self._models()
         second = self._swap(first)
         self._rollback(second)
+        handbook_tour.run(self._console, self._client, self._admin)
         self._metrics()
         self._next_steps()
 
@@ -224,6 +225,7 @@ messages = [{{"role": "user", "content": "fix(relay): retry webhooks after a tim
 print(client.chat.completions.create(model="{NOTES}", messages=messages).choices[0].message.content)
 
 .venv/bin/loraplex adapters ls --url {self._url}
+.venv/bin/loraplex knowledge explain handbook "How much is the Team plan?" --url {self._url}
 .venv/bin/loraplex adapters history --url {self._url}""",
             markup=False,
             highlight=False,

@@ -8,6 +8,7 @@ KnowledgeError
 │   └── AttributesInvalid         metadata of a document that is outside the limits
 └── KnowledgeServerError          ours to mend
     ├── EmbedderUnavailable       the embedding model cannot be loaded or reached
+    ├── DescriberUnavailable      the model that writes contexts cannot be reached
     ├── RerankerUnavailable       the reranking model cannot be loaded or reached
     ├── IndexMismatch             vectors of one model meet an index that was made by another
     └── IndexUnavailable          the passage index cannot be reached, or refused
@@ -67,6 +68,10 @@ class AttributesInvalid(KnowledgeClientError):
 
 class EmbedderUnavailable(KnowledgeServerError):
     """The embedding model cannot be loaded or reached."""
+
+
+class DescriberUnavailable(KnowledgeServerError):
+    """The model that writes a context for each passage cannot be reached."""
 
 
 class RerankerUnavailable(KnowledgeServerError):

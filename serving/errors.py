@@ -149,6 +149,7 @@ ERROR_TABLE: dict[type[Exception], Answer] = {
     knowledge_errors.FilterInvalid: Answer(400, _INVALID, "invalid_filter"),
     knowledge_errors.AttributesInvalid: Answer(400, _INVALID, "invalid_attributes"),
     knowledge_errors.EmbedderUnavailable: Answer(503, "server_error", "embedder_unavailable", retry_after_s=5),
+    knowledge_errors.DescriberUnavailable: Answer(503, "server_error", "describer_unavailable", retry_after_s=5),
     knowledge_errors.RerankerUnavailable: Answer(503, "server_error", "reranker_unavailable", retry_after_s=5),
     knowledge_errors.IndexMismatch: Answer(500, "server_error", "index_mismatch"),
     knowledge_errors.IndexUnavailable: Answer(503, "server_error", "index_unavailable", retry_after_s=5),

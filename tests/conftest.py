@@ -13,6 +13,9 @@ from examples.base_model import DEFAULT_FOLDER, build
 from serving.config import AdapterSettings, ModelSettings, VllmEngineSettings
 from serving.engine.vllm import VllmEngine
 from tests.adapter_factory import make_adapter
+from tests.milvus_server import milvus_server
+
+__all__ = ["milvus_server"]
 
 ENGINE_ARGS = {"max_model_len": 2048, "enforce_eager": True, "max_num_seqs": 16}
 """vLLM arguments that start fast on a processor."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import grpc
 import numpy as np
 from pymilvus import DataType, Function, FunctionType, MilvusClient
 from pymilvus.exceptions import MilvusException
@@ -20,7 +21,7 @@ from retrieval.indexes.memory import check_shapes, require_same
 from retrieval.indexes.narrowing import documents_in, search
 from retrieval.indexes.protocol import Capabilities, IndexSpec
 from retrieval.selection import Selection
-from retrieval.types import Match, Passage, Vectors
+from retrieval.types import PASSAGE_BITS, Match, Passage, Vectors
 
 T = TypeVar("T")
 
@@ -31,6 +32,10 @@ _PAGE = 4_096
 _FLUSH_ROWS = 2_000
 """Rows that Lite may hold unflushed: it reads them one by one in every search."""
 _BM25_SINCE = (2, 5)
+_LOAD_S = 120.0
+"""A server reads a whole collection into memory before it searches it."""
+_RECONNECT = {"grpc.min_reconnect_backoff_ms": 1_000, "grpc.max_reconnect_backoff_ms": 2_000}
+"""By default a server that comes back is found after up to two minutes."""
 _FIELDS = ["document", "number", "text", "context"]
 
 
@@ -57,7 +62,7 @@ class MilvusIndexStore:
             server or cluster.
         token: ``user:password`` or an API key, for servers that ask for one.
         database: of a server.
-        timeout_s: how long one operation may take.
+        timeout_s: how long a server may take for one operation. Lite, which is no server, may take any time.
 
     Raises:
         IndexUnavailable: it cannot be opened or reached.
@@ -65,13 +70,22 @@ class MilvusIndexStore:
 
     def __init__(self, uri: str, *, token: str = "", database: str = "", timeout_s: float = 10.0) -> None:
         self.is_lite = "://" not in uri
-        self._timeout_s = timeout_s
+        self.limit_s = None if self.is_lite else timeout_s
         self._writing = threading.Lock()
         self._opened: dict[str, MilvusIndex] = {}
         if self.is_lite:
             Path(uri).parent.mkdir(parents=True, exist_ok=True)
         self._client = _translated(
-            lambda: MilvusClient(uri, token=token, db_name=database, timeout=timeout_s), f"{uri} cannot be opened"
+            # A connection that is shared with other stores would have their settings, and end with them.
+            lambda: MilvusClient(
+                uri,
+                token=token,
+                db_name=database,
+                timeout=timeout_s,
+                dedicated=not self.is_lite,
+                grpc_options=_RECONNECT,
+            ),
+            f"{uri} cannot be opened",
         )
         self.capabilities = self._probe()
 
@@ -101,11 +115,11 @@ class MilvusIndexStore:
         """See IndexStore."""
         self._opened.pop(name, None)
         with self._writing:
-            self.call(lambda client: client.drop_collection(_PREFIX + name))
+            self.call(lambda client: client.drop_collection(_PREFIX + name, timeout=self.limit_s))
 
     def names(self) -> list[str]:
         """See IndexStore."""
-        there: list[str] = self.call(lambda client: client.list_collections())
+        there: list[str] = self.call(lambda client: client.list_collections(timeout=self.limit_s))
         return sorted(name.removeprefix(_PREFIX) for name in there if name.startswith(_PREFIX))
 
     def close(self) -> None:
@@ -123,6 +137,14 @@ class MilvusIndexStore:
             return self.call(work)
 
     @property
+    def exactly(self) -> dict[str, Any]:
+        """Options of a query that sees every change. Older servers show what was deleted for a while otherwise.
+
+        Searches do without: it costs a fifth of a second there, and what they find is checked anyway.
+        """
+        return {"timeout": self.limit_s, "consistency_level": "Strong"}
+
+    @property
     def dense(self) -> _Arm:
         """How vectors are indexed here."""
         return _LITE if self.is_lite else _SERVER
@@ -130,7 +152,7 @@ class MilvusIndexStore:
     def _probe(self) -> Capabilities:
         if self.is_lite:
             return Capabilities(lexical=True, description="Milvus Lite: dense and BM25, one process")
-        version = self.call(lambda client: client.get_server_version()).lstrip("v")
+        version = self.call(lambda client: client.get_server_version(timeout=self.limit_s)).lstrip("v")
         lexical = tuple(int(part) for part in version.split(".")[:2]) >= _BM25_SINCE
         lack = "" if lexical else ", no BM25 (it came with 2.5): searches are dense only"
         return Capabilities(lexical, f"Milvus {version}{': dense and BM25' if lexical else lack}")
@@ -154,17 +176,21 @@ class MilvusIndexStore:
             schema.add_function(Function("bm25", FunctionType.BM25, ["searchable"], ["terms"]))
             indexes.add_index("terms", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
         self._client.create_collection(
-            collection, schema=schema, consistency_level="Session", properties={_EMBEDDER: spec.embedder}
+            collection,
+            schema=schema,
+            timeout=self.limit_s,
+            consistency_level="Session",
+            properties={_EMBEDDER: spec.embedder},
         )
         # There is nothing to index yet, and so nothing to wait for.
-        self._client.create_index(collection, indexes, sync=False)
+        self._client.create_index(collection, indexes, timeout=self.limit_s, sync=False)
 
     def _spec_of(self, collection: str) -> IndexSpec | None:
-        if not self._client.has_collection(collection):
+        if not self._client.has_collection(collection, timeout=self.limit_s):
             return None
-        described = self._client.describe_collection(collection)
+        described = self._client.describe_collection(collection, timeout=self.limit_s)
         dimension = next(field["params"]["dim"] for field in described["fields"] if field["name"] == "vector")
-        self._client.load_collection(collection)
+        self._client.load_collection(collection, timeout=self.limit_s and max(self.limit_s, _LOAD_S))
         return IndexSpec(int(dimension), described["properties"].get(_EMBEDDER, ""))
 
 
@@ -235,33 +261,38 @@ class MilvusIndex:
 
     def count(self) -> int:
         """See PassageIndex."""
-        counted = self._store.call(lambda client: client.query(self._collection, filter="", output_fields=["count(*)"]))
+        counted = self._store.call(
+            lambda client: client.query(self._collection, filter="", output_fields=["count(*)"], **self._store.exactly)
+        )
         return int(counted[0]["count(*)"])
 
     def documents(self) -> set[int]:
         """See PassageIndex."""
+        # The client's own iterator asks for some things without a deadline, and pages of a query are in no order.
         found: set[int] = set()
-
-        def read(client: MilvusClient) -> None:
-            pages = client.query_iterator(
-                self._collection, batch_size=_PAGE, filter="number == 0", output_fields=["document"]
-            )
-            while rows := pages.next():
+        ranges = [(0, 1 << (63 - PASSAGE_BITS))]
+        while ranges:
+            first, end = ranges.pop()
+            rows = self._query(f"number == 0 and document >= {first} and document < {end}", ["document"])
+            if len(rows) < _PAGE:
                 found.update(int(row["document"]) for row in rows)
-            pages.close()
-
-        self._store.call(read)
+            else:
+                middle = (first + end) // 2
+                ranges += [(first, middle), (middle, end)]
         return found
 
     def _upsert(self, rows: list[dict[str, Any]]) -> None:
-        self._store.write(lambda client: client.upsert(self._collection, rows))
+        self._store.write(lambda client: client.upsert(self._collection, rows, timeout=self._store.limit_s))
 
     def _delete(self, expression: str) -> None:
-        self._store.write(lambda client: client.delete(self._collection, filter=expression))
+        limit_s = self._store.limit_s
+        self._store.write(lambda client: client.delete(self._collection, filter=expression, timeout=limit_s))
 
     def _query(self, expression: str, fields: list[str]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._store.call(
-            lambda client: client.query(self._collection, filter=expression, output_fields=fields, limit=_PAGE)
+            lambda client: client.query(
+                self._collection, filter=expression, output_fields=fields, limit=_PAGE, **self._store.exactly
+            )
         )
         return rows
 
@@ -275,6 +306,7 @@ class MilvusIndex:
                 filter=expression,
                 search_params=params,
                 output_fields=_FIELDS,
+                timeout=self._store.limit_s,
             )
         )
         # Lite gives BM25 scores with a minus sign, servers without.
@@ -302,5 +334,7 @@ def _translated(work: Callable[[], T], what: str) -> T:
         return work()
     except MilvusException as error:
         raise IndexUnavailable(f"{what}: {error.message or error}") from error
-    except (OSError, ConnectionError) as error:
-        raise IndexUnavailable(f"{what}: {error}") from error
+    except grpc.RpcError as error:
+        raise IndexUnavailable(f"{what}: {getattr(error, 'details', str)() or type(error).__name__}") from error
+    except (OSError, grpc.FutureTimeoutError) as error:
+        raise IndexUnavailable(f"{what}: {error or type(error).__name__}") from error

@@ -8,18 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from serving.cli import client
-from serving.cli.client import AdminClient, Failed, fail, path_part
+from serving.cli.client import AdminClient, Failed, path_part
+from serving.cli.command import EXIT_CODES, Json, Url, run
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    epilog=f"An administrator's API key comes from the environment variable {client.API_KEY_ENV}. "
-    f"Exit codes: {client.REFUSED} refused, {client.UNREACHABLE} no gateway answers, "
-    f"{client.SERVER_FAILED} the gateway could not do it now.",
+    epilog=f"An administrator's API key comes from the environment variable {client.API_KEY_ENV}. {EXIT_CODES}",
 )
 
-Url = Annotated[str, typer.Option("--url", help="Address of the gateway.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Name = Annotated[str, typer.Argument(help="Name of the adapter.", show_default=False)]
 Version = Annotated[str, typer.Argument(help="Such as triage@3f9a1c2e.", show_default=False)]
 NameOrVersion = Annotated[
@@ -181,20 +178,12 @@ def _roll(url: str, path: str, body: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _run(call: Callable[[], Any], view: str, *, as_json: bool) -> Any:
-    """Do it, print what came of it, and return it; end the command where it fails."""
-    try:
-        answer = call()
-    except Failed as error:
-        fail(error, as_json=as_json)
-    if as_json:
-        import json
-
-        typer.echo(json.dumps(answer, indent=2))
-    else:
+    def show(answer: Any) -> None:
         from serving.cli import tables
 
         tables.PRINTERS[view](answer)
-    return answer
+
+    return run(call, show, as_json=as_json)
 
 
 def _target(name: str, version: str | None) -> tuple[str, str]:

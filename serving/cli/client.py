@@ -1,8 +1,10 @@
-"""The admin API's client for the command line: one call, and errors in one sentence with what to do next."""
+"""The gateway's client for the command line: one call, and errors in one sentence with what to do next."""
 
 import json
 import os
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
@@ -24,14 +26,14 @@ _TIMEOUT_S = 900.0
 """An add may fetch gigabytes and a promote waits for every replica, in seconds."""
 
 _NEXT = {
-    "invalid_api_key": f"Put an administrator's key into the environment variable {API_KEY_ENV}.",
-    "permission_denied": f"Put an administrator's key into the environment variable {API_KEY_ENV}.",
+    "invalid_api_key": f"Put a key that the gateway knows into the environment variable {API_KEY_ENV}.",
+    "permission_denied": f"Put a key that may do this into the environment variable {API_KEY_ENV}.",
     "version_not_found": "`loraplex adapters ls` lists what there is.",
     "alias_not_found": "`loraplex adapters ls` lists what there is.",
     "rollout_conflict": "`loraplex adapters show NAME` tells how things stand.",
     "source_unavailable": "Check the folder, hub id or URL; the gateway reads it, not this command.",
     "not_a_gateway": "Is this a Loraplex gateway? Give its address with --url.",
-    "unknown_url": "Is this a Loraplex gateway? Give its address with --url.",
+    "unknown_url": "Is this a Loraplex gateway? Give its address with --url. Vector stores need a section `knowledge`.",
     "not_ready": "Try again in a moment.",
     "catalog_unavailable": "Check the database at `state.url`; the gateway goes on serving meanwhile.",
     "adapter_load_failed": "Nothing was changed; the replica's log has the details.",
@@ -39,6 +41,13 @@ _NEXT = {
     "store_unavailable": "Check the store at `artifacts.url`, and the space in `adapters.cache_dir`.",
     "artifact_corrupt": "Add the adapter again from its source: that repairs the stored copy.",
     "no_effect": "Nothing was changed; check that it was trained for this base model.",
+    "vector_store_not_found": "`loraplex knowledge ls` lists the stores.",
+    "ambiguous_store": "Name it by its id: `loraplex knowledge ls` lists them.",
+    "document_not_found": "`loraplex knowledge show STORE --all` lists what is in it.",
+    "invalid_filter": 'A filter looks like {"type": "eq", "key": "region", "value": "eu"}.',
+    "embedder_unavailable": "Check `knowledge.embedder` in the configuration; the gateway's log has the details.",
+    "index_unavailable": "Check `knowledge.index` in the configuration; the gateway's log has the details.",
+    "knowledge_not_installed": "Install `loraplex[knowledge]`.",
 }
 
 
@@ -61,38 +70,51 @@ class Failed(Exception):
         return _NEXT.get(self.code, "")
 
 
-class AdminClient:
-    """Calls the admin API of the gateway at ``url``. The key comes from the environment alone.
+class ApiClient:
+    """Calls one API of the gateway at ``url``. The key comes from the environment alone. Thread-safe.
 
     The standard library's client: httpx takes longer to import than a whole command to run.
+
+    Args:
+        root: the path that all of the API is under.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, root: str) -> None:
         self._url = url.rstrip("/").removesuffix("/v1")
+        self._root = root
         self._key = os.environ.get(API_KEY_ENV, "")
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
-        """The answer to a GET under ``/admin/v1``. Raises Failed."""
+        """The answer to a GET under the root. Raises Failed."""
         return self._call("GET", path + (f"?{urlencode(query)}" if query else ""))
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The answer to a POST under ``/admin/v1``. Raises Failed."""
-        return self._call("POST", path, body or {})
+        """The answer to a POST under the root. Raises Failed."""
+        return self._call("POST", path, [json.dumps(body or {}).encode()], "application/json")
 
     def delete(self, path: str) -> Any:
-        """The answer to a DELETE under ``/admin/v1``. Raises Failed."""
+        """The answer to a DELETE under the root. Raises Failed."""
         return self._call("DELETE", path)
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def upload(self, path: str, filename: str, data: bytes, fields: Mapping[str, str]) -> Any:
+        """The answer to a form with a file in its field ``file``. Raises Failed."""
+        boundary = uuid.uuid4().hex
+        parts = [_part(boundary, f'name="{name}"') + value.encode() for name, value in fields.items()]
+        head = b"\r\n".join([*parts, _part(boundary, f'name="file"; filename="{_quoted(filename)}"')])
+        tail = f"\r\n--{boundary}--\r\n".encode()
+        return self._call("POST", path, [head, data, tail], f"multipart/form-data; boundary={boundary}")
+
+    def _call(self, method: str, path: str, body: Iterable[bytes] = (), content_type: str = "") -> Any:
         headers = {"accept": "application/json"}
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
-        if body is not None:
-            headers["content-type"] = "application/json"
+        if content_type:
+            headers |= {"content-type": content_type, "content-length": str(sum(map(len, body)))}
         connection, prefix = self._connect()
         try:
-            sent = json.dumps(body).encode() if body is not None else None
-            connection.request(method, f"{prefix}/admin/v1{path}", sent, headers)
+            # A body that is refused unread breaks the pipe, and the answer that says why is there.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, f"{prefix}{self._root}{path}", body if content_type else None, headers)
             answer = connection.getresponse()
             status, text = answer.status, answer.read().decode("utf-8", "replace")
         except (OSError, HTTPException) as error:
@@ -140,6 +162,13 @@ class AdminClient:
             )
 
 
+class AdminClient(ApiClient):
+    """Calls the admin API."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, "/admin/v1")
+
+
 def path_part(name: str) -> str:
     """``name`` as one part of a URL's path."""
     return quote(name, safe="@")
@@ -153,3 +182,13 @@ def fail(error: Failed, *, as_json: bool) -> NoReturn:
         sentence = str(error) if str(error).endswith((".", "?", "!")) else f"{error}."
         typer.echo(" ".join(part for part in (sentence, error.next) if part), err=True)
     raise typer.Exit(error.exit_code)
+
+
+def _part(boundary: str, what: str) -> bytes:
+    return f"--{boundary}\r\ncontent-disposition: form-data; {what}\r\n\r\n".encode()
+
+
+def _quoted(name: str) -> str:
+    """A file name between quotes."""
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return "".join(" " if character in "\r\n\0" else character for character in escaped)

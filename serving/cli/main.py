@@ -1,6 +1,7 @@
 """``loraplex``: the command line. Commands are imported when they are used, so that help and quick ones start fast."""
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ class _Command:
 COMMANDS = {
     "serve": _Command("serving.cli.serve", "serve", "Start the gateway and serve until Ctrl-C."),
     "adapters": _Command("serving.cli.adapters", "app", "Add adapters, roll them out, see what is loaded where."),
+    "ingest": _Command("serving.cli.ingest", "ingest", "Bring a vector store to what files, folders and pages hold."),
+    "knowledge": _Command("serving.cli.knowledge", "app", "Look into vector stores, search them, tune the search."),
     "config": _Command("serving.cli.config", "app", "Check a configuration file; print the reference."),
     "keys": _Command("serving.cli.keys", "app", "Make API keys."),
 }
@@ -40,7 +43,7 @@ def build_app(wanted: str | None = None) -> typer.Typer:
         if isinstance(found, typer.Typer):
             app.add_typer(found, name=name, help=command.help)
         else:
-            app.command(name, help=command.help)(found)
+            app.command(name, help=inspect.getdoc(found), short_help=command.help)(found)
     return app
 
 

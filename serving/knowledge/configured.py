@@ -111,11 +111,13 @@ class ConfiguredBases:
         if store is None:
             return
         held = self._held(store)
-        origins = set()
+        origins, taken = set(), set[str]()
         for source in base.sources:
             origin = str(source.url or source.path)
             origins.add(origin)
-            self._sync_source(store, source, SyncPlan.over(held, origin))
+            plan = SyncPlan.over(held, origin, taken)
+            self._sync_source(store, source, plan)
+            taken |= plan.seen
             if self._stopping.is_set():
                 return
         for one in held:
@@ -155,6 +157,9 @@ class ConfiguredBases:
             logger.warning("%s: %s: %s", plan.origin, problem.source or "it", problem.reason)
 
     def _take_in(self, store: StoreRecord, file: SourceFile, source: SourceSettings, plan: SyncPlan) -> None:
+        if file.source in plan.taken:
+            self._note(SourceProblem(file.source, "another source of this store has a file of this name"), plan)
+            return
         attributes = sync_attributes(file.source, plan.origin, source.labels)
         memo = self._digests.get((plan.origin, file.source))
         is_same = memo is not None and file.modified is not None and memo[:2] == (file.size, file.modified)

@@ -56,8 +56,9 @@ class Documents:
         return next(iter(self._read(query)), None)
 
     def of_store(self, store_id: str) -> list[DocumentRecord]:
-        """Every document of a store."""
-        return self._read(_joined().where(documents.c.store_id == store_id))
+        """Every document of a store, in the order of their making."""
+        query = _joined().where(documents.c.store_id == store_id)
+        return self._read(query.order_by(documents.c.created_at, documents.c.id))
 
     def served(self, store_id: str) -> list[DocumentRecord]:
         """Every document of a store that is searched."""
@@ -148,6 +149,13 @@ class Documents:
         """The document that has waited longest to be ingested."""
         query = _joined().where(documents.c.status == _IN_PROGRESS).order_by(documents.c.accepted_at, documents.c.id)
         return next(iter(self._read(query.limit(1))), None)
+
+    def ingest_again(self, store_id: str) -> None:
+        """Have all that a store has served ingested from the beginning."""
+        served = (documents.c.store_id == store_id) & documents.c.edition.is_not(None)
+        anew = {"status": _IN_PROGRESS, "edition": None, "next_edition": None}
+        with self._database.writing() as connection:
+            connection.execute(update(documents).where(served).values(**anew))
 
     def unbuilt(self, store_id: str) -> DocumentRecord | None:
         """A document that is served and is not in the index that is being built."""

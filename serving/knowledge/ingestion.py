@@ -78,6 +78,7 @@ class Ingestion:
         self._stopping = False
         self._left_since: dict[int, float] = {}
         self._sweeps_at_once = True
+        self._indexes_are_there = False
         self._thread = threading.Thread(target=self._run, name="ingestion", daemon=True)
 
     def start(self) -> None:
@@ -123,12 +124,24 @@ class Ingestion:
 
     def step(self) -> bool:
         """Do the next thing that there is to do. False where there was none. Raises what makes it wait."""
+        if not self._indexes_are_there:
+            self._mend_lost_indexes()
+            self._indexes_are_there = True
         document = self._documents.pending()
         self._metrics.set_waiting(0 if document is None else self._documents.waiting())
         if document is not None:
             self._ingest(document)
             return True
         return self._build_anew() or self._sweep()
+
+    def _mend_lost_indexes(self) -> None:
+        """Ingest everything again of a store whose index is gone: a disk that was lost, another server's address."""
+        for record in self._stores.all():
+            if record.index_name is not None and self._indexes().open(record.index_name) is None:
+                logger.warning("the index of the vector store %s is gone; it is made anew", record.id)
+                self._documents.ingest_again(record.id)
+                self._stores.change(record.id, index_name=None, recipe=None, building_name=None, building_recipe=None)
+                self._publisher.store(record.id)
 
     def _ingest(self, document: DocumentRecord) -> None:
         record = self._stores.get(document.store_id)
@@ -170,7 +183,9 @@ class Ingestion:
     ) -> WrittenEdition:
         embedder = self._models.embedder(recipe.embedder)
         number = self._documents.begin_edition(name)
-        edition = make_edition(number, parsed, _limits(embedder, recipe.chunking, document.chunking), embedder)
+        describer = self._models.describer(recipe.chunking.describer)
+        limits = _limits(embedder, recipe.chunking, document.chunking)
+        edition = make_edition(number, parsed, limits, embedder, describer)
         index.add(edition.passages, edition.vectors)
         self._metrics.written(len(edition.passages))
         size = sum(len(passage.text.encode()) for passage in edition.passages)
@@ -287,9 +302,9 @@ def _spec(embedder: Embedder) -> IndexSpec:
 
 
 def _limits(embedder: Embedder, chunking: ChunkingSettings, asked: Chunking | None) -> ChunkLimits:
-    if asked is not None:
-        return limits_for(embedder, asked.max_tokens, asked.overlap_tokens)
-    return limits_for(embedder, chunking.max_tokens, chunking.overlap_tokens)
+    reserved = 0 if chunking.describer is None else chunking.describer.max_tokens
+    sizes = chunking if asked is None else asked
+    return limits_for(embedder, sizes.max_tokens, sizes.overlap_tokens, reserved=reserved)
 
 
 def _new_name() -> str:

@@ -4,14 +4,15 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from retrieval.describing import Describer, OpenAIDescriber
 from retrieval.embedding import Closing, Embedder, OpenAIEmbedder, SentenceTransformersEmbedder, TokenEmbedder
 from retrieval.embedding_cache import with_cache
-from retrieval.errors import EmbedderUnavailable, KnowledgeServerError, RerankerUnavailable
+from retrieval.errors import DescriberUnavailable, EmbedderUnavailable, KnowledgeServerError, RerankerUnavailable
 from retrieval.rerank import CrossEncoderReranker, LateInteractionReranker, Reranker, UrlReranker
 from serving.config import KnowledgeSettings
-from serving.settings.knowledge import DEFAULT_EMBEDDER, EmbedderSettings
+from serving.settings.knowledge import DEFAULT_EMBEDDER, DescriberSettings, EmbedderSettings
 
 Model = TypeVar("Model")
 
@@ -42,6 +43,7 @@ class Models:
     def __init__(self, settings: KnowledgeSettings) -> None:
         self._settings = settings
         self._embedders: dict[str, _Once[Embedder]] = {}
+        self._describers: dict[str, _Once[Describer]] = {}
         self._registering = threading.Lock()
         self._reranker = _Once(self._load_reranker)
         self._late = _Once(lambda: LateInteractionReranker(self._token_embedder()))
@@ -50,7 +52,17 @@ class Models:
         """The embedder of ``settings``; default: the configured one. Raises EmbedderUnavailable."""
         chosen = settings or self._settings.embedder
         with self._registering:
-            once = self._embedders.setdefault(chosen.model_dump_json(), _Once(lambda: self._load_embedder(chosen)))
+            # How many texts are embedded at once makes no other model of it.
+            name = chosen.model_dump_json(exclude={"batch_size"})
+            once = self._embedders.setdefault(name, _Once(lambda: self._load_embedder(chosen)))
+        return once()
+
+    def describer(self, settings: DescriberSettings | None) -> Describer | None:
+        """The writer of contexts; None where there is to be none. Raises DescriberUnavailable."""
+        if settings is None:
+            return None
+        with self._registering:
+            once = self._describers.setdefault(settings.model_dump_json(), _Once(lambda: _make_describer(settings)))
         return once()
 
     def reranker(self) -> Reranker | None:
@@ -64,9 +76,9 @@ class Models:
     def close(self) -> None:
         """Release connections and files. Models may not be used after."""
         with self._registering:
-            embedders = list(self._embedders.values())
-        for embedder in embedders:
-            embedder.close()
+            clients: list[_Once[Any]] = [*self._embedders.values(), *self._describers.values()]
+        for client in clients:
+            client.close()
         self._reranker.close()
 
     def _load_embedder(self, settings: EmbedderSettings) -> Embedder:
@@ -110,6 +122,16 @@ def _make_embedder(settings: EmbedderSettings) -> Embedder:
         query_prefix=settings.query_prefix,
         document_prefix=settings.document_prefix,
         batch_size=settings.batch_size,
+    )
+
+
+def _make_describer(settings: DescriberSettings) -> Describer:
+    return OpenAIDescriber(
+        settings.url,
+        settings.model,
+        api_key=secret(settings.api_key_env, DescriberUnavailable),
+        max_tokens=settings.max_tokens,
+        timeout_s=settings.timeout_s,
     )
 
 

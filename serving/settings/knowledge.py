@@ -98,6 +98,16 @@ class SearchSettings(Settings):
         return self
 
 
+class DescriberSettings(Settings):
+    """A model that writes, for each passage, the sentence that places it in its document (contextual retrieval)."""
+
+    url: Url = Field(description="An OpenAI-compatible server, up to and with `/v1`; this gateway's own, for one.")
+    model: str = Field(min_length=1, description="The model's name there.")
+    api_key_env: str | None = Field(default=None, description="Environment variable with the key for `url`.")
+    max_tokens: int = Field(default=64, ge=8, le=256, description="Tokens of a sentence at most.")
+    timeout_s: float = Field(default=60.0, gt=0, description="Limit for one sentence, in seconds.")
+
+
 class ChunkingSettings(Settings):
     """How documents are cut."""
 
@@ -105,10 +115,9 @@ class ChunkingSettings(Settings):
         default=None, ge=16, description="Tokens in a passage at most. Default: what the embedder reads."
     )
     overlap_tokens: int = Field(default=0, ge=0, description="Tokens repeated where one block had to be cut.")
-    describe: bool = Field(
-        default=False,
-        description="Have the served model write a sentence that places each passage in its document (contextual "
-        "retrieval). One generation for each passage.",
+    describer: DescriberSettings | None = Field(
+        default=None,
+        description="Have a model write a sentence for each passage, which is searched with it. One generation each.",
     )
 
 

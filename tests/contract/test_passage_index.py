@@ -1,4 +1,4 @@
-"""What every passage index does: the reference in memory, Milvus Lite, and a Milvus server where there is one."""
+"""What every passage index does: the reference in memory, Milvus Lite, and a Milvus server."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -12,11 +12,12 @@ from retrieval.indexes.memory import MemoryIndexStore
 from retrieval.indexes.protocol import IndexSpec, IndexStore, PassageIndex
 from retrieval.selection import DocumentTable, Selection
 from retrieval.types import Access, DocumentMeta, Passage, Vectors
+from tests.milvus_server import MilvusServer
 
 SPEC = IndexSpec(16, "model-a")
 
 
-@pytest.fixture(scope="module", params=["memory", "lite"])
+@pytest.fixture(scope="module", params=["memory", "lite", "server"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexStore]:
     """One store for the module; each test makes an index of its own."""
     if request.param == "memory":
@@ -24,7 +25,11 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         return
     from retrieval.indexes.milvus import MilvusIndexStore
 
-    opened = MilvusIndexStore(str(tmp_path_factory.mktemp("milvus") / "lite.db"))
+    uri = str(tmp_path_factory.mktemp("milvus") / "lite.db")
+    if request.param == "server":
+        server: MilvusServer = request.getfixturevalue("milvus_server")
+        uri = server.uri
+    opened = MilvusIndexStore(uri)
     yield opened
     opened.close()
 
@@ -35,6 +40,15 @@ def index(store: IndexStore, request: pytest.FixtureRequest) -> Iterator[Passage
     name = f"t{abs(hash(request.node.name)):x}"
     yield store.create(name, SPEC)
     store.drop(name)
+
+
+@pytest.fixture
+def lexical_index(store: IndexStore, request: pytest.FixtureRequest) -> PassageIndex:
+    """The same, where words can be searched."""
+    if not store.capabilities.lexical:
+        pytest.skip(store.capabilities.description)
+    index: PassageIndex = request.getfixturevalue("index")
+    return index
 
 
 def vectors(count: int, seed: int = 0) -> Vectors:
@@ -71,10 +85,13 @@ def test_the_nearest_passages_come_first_with_their_cosine(index: PassageIndex) 
 @pytest.mark.parametrize(
     "allowed", [set(), {7}, set(range(10)), set(range(0, 400, 2)), set(range(399)), set(range(400))]
 )
-def test_k_passages_come_back_where_k_are_allowed(index: PassageIndex, allowed: set[int]) -> None:
+def test_k_passages_come_back_where_k_are_allowed(store: IndexStore, index: PassageIndex, allowed: set[int]) -> None:
     index.add(passages(range(400), text="the same word"), vectors(400))
     chosen = selecting(allowed, set(range(400)))
-    for found in (index.search_dense(vectors(1, 3)[0], 10, chosen), index.search_lexical("word", 10, chosen)):
+    arms = [index.search_dense(vectors(1, 3)[0], 10, chosen)]
+    if store.capabilities.lexical:
+        arms.append(index.search_lexical("word", 10, chosen))
+    for found in arms:
         assert len(found) == min(10, len(allowed))
         assert {match.passage.document for match in found} <= allowed
 
@@ -85,26 +102,28 @@ def test_passages_of_documents_that_are_not_in_the_table_are_not_found(index: Pa
     assert {match.passage.document for match in found} == set(range(20))
 
 
-def test_words_find_the_passages_that_have_them(index: PassageIndex) -> None:
+def test_words_find_the_passages_that_have_them(lexical_index: PassageIndex) -> None:
     texts = ["the quick brown fox", "the lazy dog sleeps", "a fox and a dog", "nothing of the kind"]
-    index.add([Passage(number, 0, text) for number, text in enumerate(texts)], vectors(4))
-    found = index.search_lexical("fox", 10, all_of(range(4)))
+    lexical_index.add([Passage(number, 0, text) for number, text in enumerate(texts)], vectors(4))
+    found = lexical_index.search_lexical("fox", 10, all_of(range(4)))
     assert {match.passage.document for match in found} == {0, 2}
     assert all(match.score > 0 for match in found)
-    assert index.search_lexical("zebra", 10, all_of(range(4))) == []
-    assert index.search_lexical("  ", 10, all_of(range(4))) == []
+    assert lexical_index.search_lexical("zebra", 10, all_of(range(4))) == []
+    assert lexical_index.search_lexical("  ", 10, all_of(range(4))) == []
 
 
-def test_a_rare_word_weighs_more_than_a_common_one(index: PassageIndex) -> None:
+def test_a_rare_word_weighs_more_than_a_common_one(lexical_index: PassageIndex) -> None:
     texts = [f"common filler number {number}" for number in range(30)] + ["rare filler here", "common rare"]
-    index.add([Passage(number, 0, text) for number, text in enumerate(texts)], vectors(32))
-    found = index.search_lexical("common rare", 3, all_of(range(32)))
+    lexical_index.add([Passage(number, 0, text) for number, text in enumerate(texts)], vectors(32))
+    found = lexical_index.search_lexical("common rare", 3, all_of(range(32)))
     assert [match.passage.document for match in found][:2] == [31, 30]
 
 
-def test_the_context_is_searched_and_not_quoted(index: PassageIndex) -> None:
-    index.add([Passage(1, 0, "It costs 40 EUR.", "Vault > Prices"), Passage(2, 0, "It is blue.", "Locker")], vectors(2))
-    (found,) = index.search_lexical("vault", 5, all_of(range(1, 3)))
+def test_the_context_is_searched_and_not_quoted(lexical_index: PassageIndex) -> None:
+    lexical_index.add(
+        [Passage(1, 0, "It costs 40 EUR.", "Vault > Prices"), Passage(2, 0, "It is blue.", "Locker")], vectors(2)
+    )
+    (found,) = lexical_index.search_lexical("vault", 5, all_of(range(1, 3)))
     assert found.passage == Passage(1, 0, "It costs 40 EUR.", "Vault > Prices")
 
 
@@ -125,6 +144,12 @@ def test_removed_documents_are_gone_and_others_stay(index: PassageIndex) -> None
     assert {match.passage.document for match in found} == {0, 2, 3, 5}
 
 
+def test_very_many_documents_are_all_listed(index: PassageIndex) -> None:
+    documents = {7 * number + (number % 3) * 2**38 for number in range(5_000)}
+    index.add([Passage(number, 0, "text") for number in sorted(documents)], vectors(5_000))
+    assert index.documents() == documents
+
+
 def test_a_documents_passages_come_in_order(index: PassageIndex) -> None:
     stored = passages(range(3), each=7)
     index.add(stored[::-1], vectors(21))
@@ -140,9 +165,9 @@ def test_any_text_comes_back_as_it_went_in(index: PassageIndex) -> None:
 
 
 @pytest.mark.parametrize("query", ["' or 1 == 1", "document in [1]", "\\", "\x00", "日本", "a" * 10_000, "{{x}}"])
-def test_any_question_is_only_words(index: PassageIndex, query: str) -> None:
-    index.add(passages(range(5)), vectors(5))
-    found = index.search_lexical(query, 5, selecting({1}, set(range(5))))
+def test_any_question_is_only_words(lexical_index: PassageIndex, query: str) -> None:
+    lexical_index.add(passages(range(5)), vectors(5))
+    found = lexical_index.search_lexical(query, 5, selecting({1}, set(range(5))))
     assert {match.passage.document for match in found} <= {1}
 
 
@@ -205,7 +230,12 @@ def test_indexes_are_created_opened_and_dropped_by_name(store: IndexStore) -> No
 
 def test_capabilities_are_said_in_words(store: IndexStore) -> None:
     assert store.capabilities.description
-    assert store.capabilities.lexical
+
+
+def test_a_store_that_cannot_search_words_says_so_and_finds_nothing(store: IndexStore, index: PassageIndex) -> None:
+    index.add([Passage(1, 0, "the quick brown fox")], vectors(1))
+    found = index.search_lexical("fox", 5, all_of(range(2)))
+    assert bool(found) == store.capabilities.lexical == ("no BM25" not in store.capabilities.description)
 
 
 def test_lite_keeps_what_was_added_when_it_is_opened_again(tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ def test_the_adapters_package_is_ours() -> None:
     assert Path(adapters.__file__).parent == ROOT / "adapters"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["adapters", "--help"], ["config", "--help"], ["keys", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], *([name, "--help"] for name in ("adapters", "ingest", "knowledge", "config", "keys"))]
+)
 def test_help_does_not_wait_for_heavy_imports(arguments: list[str]) -> None:
     program = (
         "import sys; from serving.cli.main import main; sys.argv[1:] = sys.argv[1:]\n"

@@ -50,3 +50,9 @@ def test_attributes_name_the_labels_in_one_order() -> None:
         "origin": ORIGIN,
         "labels": "hr, it",
     }
+
+
+def test_a_flag_is_not_a_number() -> None:
+    held = Held("file-1", "d1", sync_attributes("a", ORIGIN, (), {"draft": 1.0}))
+    assert SyncPlan.over([held], ORIGIN).wants("a", "d1", sync_attributes("a", ORIGIN, (), {"draft": True}))
+    assert not SyncPlan.over([held], ORIGIN).wants("a", "d1", sync_attributes("a", ORIGIN, (), {"draft": 1}))
