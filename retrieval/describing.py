@@ -13,6 +13,7 @@ from typing import Protocol
 import httpx
 
 from retrieval.errors import DescriberUnavailable
+from retrieval.refusal import refuse_rejected
 
 _LONGEST_DOCUMENT = 12_000
 """Characters of the document around a passage that the model reads."""
@@ -95,7 +96,9 @@ class OpenAIDescriber:
             "max_completion_tokens": self.max_tokens,
         }
         try:
-            answer = self._client.post(self._url, json=body).raise_for_status().json()
+            response = self._client.post(self._url, json=body)
+            refuse_rejected(response, self._url)
+            answer = response.raise_for_status().json()
             content = answer["choices"][0]["message"]["content"]
         except (httpx.HTTPError, ValueError, KeyError, TypeError, IndexError) as error:
             raise DescriberUnavailable(f"{self._url} did not describe a passage: {error}") from error

@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 
 from retrieval.errors import EmbedderUnavailable
+from retrieval.refusal import refuse_rejected
 from retrieval.turns import Turns, in_turns
 from retrieval.types import Vectors
 
@@ -91,7 +92,7 @@ class SentenceTransformersEmbedder:
         prompts = {name: prefix for name, prefix in given.items() if prefix is not None}
         try:
             self._model = SentenceTransformer(model, device=device, prompts=prompts or None)
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, RuntimeError) as error:
             raise EmbedderUnavailable(f"the embedding model {model} cannot be loaded: {error}") from error
         self._batch_size = batch_size
         # A fast tokenizer may not be borrowed twice, so even counting takes a turn.
@@ -204,7 +205,9 @@ class OpenAIEmbedder:
     def _request(self, texts: Sequence[str]) -> Vectors:
         body = {"model": self._model, "input": list(texts), "encoding_format": "float"}
         try:
-            answer = self._client.post(self._url, json=body).raise_for_status().json()
+            response = self._client.post(self._url, json=body)
+            refuse_rejected(response, self._url)
+            answer = response.raise_for_status().json()
             rows = sorted(answer["data"], key=lambda row: row["index"])
             vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:

@@ -4,6 +4,7 @@ KnowledgeError
 ├── KnowledgeClientError          the caller can mend it
 │   ├── DocumentUnreadable        a file that cannot be turned into text (``code`` as OpenAI's file errors)
 │   ├── VectorStoreNotFound       no store of that name or id, or not for this caller
+│   ├── TextRejected              a model refuses a text: too long for it, or not allowed
 │   ├── FilterInvalid             a metadata filter that is not one
 │   └── AttributesInvalid         metadata of a document that is outside the limits
 └── KnowledgeServerError          ours to mend
@@ -52,6 +53,10 @@ class VectorStoreNotFound(KnowledgeClientError):
     """No vector store of that name or id, or none that the caller may see."""
 
     param = "vector_store_id"
+
+
+class TextRejected(KnowledgeClientError):
+    """A model behind a URL refuses a text, and would refuse it again."""
 
 
 class FilterInvalid(KnowledgeClientError):

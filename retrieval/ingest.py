@@ -49,7 +49,8 @@ def make_edition(
 
     Raises:
         EmbedderUnavailable, DescriberUnavailable: nothing was stored; it may be tried again.
-        ValueError: the document has more passages than an index can tell apart.
+        TextRejected: a model refuses one of its texts.
+        ValueError: the document has more passages than an index can tell apart, or one that is too long for it.
     """
     pieces = chunk(parsed, limits, _count_bounded(embedder))
     if len(pieces) >= 1 << PASSAGE_BITS:
@@ -59,6 +60,9 @@ def make_edition(
         Passage(document, number, piece.text, context)
         for number, (piece, context) in enumerate(zip(pieces, contexts, strict=True))
     )
+    longest = max((len(passage.searchable.encode()) for passage in passages), default=0)
+    if longest > MAX_TEXT_BYTES:
+        raise ValueError(f"a passage of {longest:,} bytes; at most {MAX_TEXT_BYTES:,} can be stored")
     return Edition(passages, embedder.embed_documents([passage.searchable for passage in passages]))
 
 
@@ -88,7 +92,8 @@ def _count_bounded(embedder: Embedder) -> CountTokens:
     bytes_per_token = max(MAX_TEXT_BYTES // (2 * embedder.max_tokens), 1)
 
     def count(texts: Sequence[str]) -> list[int]:
-        sizes = (len(text.encode()) // bytes_per_token for text in texts)
+        # A tokenizer may see nothing in white space; a million such lines are a long text all the same.
+        sizes = (len(text.encode()) // bytes_per_token + bool(text) for text in texts)
         return [max(tokens, size) for tokens, size in zip(embedder.count_tokens(texts), sizes, strict=True)]
 
     return count

@@ -36,7 +36,7 @@ class CrossEncoderReranker:
 
         try:
             self._model = CrossEncoder(model, device=device)
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, RuntimeError) as error:
             raise RerankerUnavailable(f"the reranking model {model} cannot be loaded: {error}") from error
         self._batch_size = batch_size
         self.name = f"cross-encoder {model}"

@@ -146,6 +146,7 @@ ERROR_TABLE: dict[type[Exception], Answer] = {
     adapter_errors.CatalogUnavailable: Answer(503, "server_error", "catalog_unavailable", retry_after_s=5),
     knowledge_errors.DocumentUnreadable: Answer(400, _INVALID, "invalid_file"),
     knowledge_errors.VectorStoreNotFound: Answer(404, _INVALID, "vector_store_not_found"),
+    knowledge_errors.TextRejected: Answer(400, _INVALID, "text_rejected"),
     knowledge_errors.FilterInvalid: Answer(400, _INVALID, "invalid_filter"),
     knowledge_errors.AttributesInvalid: Answer(400, _INVALID, "invalid_attributes"),
     knowledge_errors.EmbedderUnavailable: Answer(503, "server_error", "embedder_unavailable", retry_after_s=5),

@@ -40,11 +40,13 @@ class Documents:
                 row = {
                     **values,
                     "status": _IN_PROGRESS,
+                    "attempts": 0,
                     "error_code": None,
                     "error_message": None,
                     "labels": canonical_labels(values["labels"]),
                     "chunking": None if chunking is None else asdict(chunking),
                 }
+                row["replaces"] = _with_labels(connection, row["store_id"], row["replaces"])
                 same = (documents.c.store_id == row["store_id"]) & (documents.c.file_id == row["file_id"])
                 if connection.execute(update(documents).where(same).values(**row)).rowcount == 0:
                     fresh = {"title": "", "passages": 0, "usage_bytes": 0}
@@ -145,10 +147,19 @@ class Documents:
 
     # What the ingestion asks.
 
-    def pending(self) -> DocumentRecord | None:
-        """The document that has waited longest to be ingested."""
-        query = _joined().where(documents.c.status == _IN_PROGRESS).order_by(documents.c.accepted_at, documents.c.id)
-        return next(iter(self._read(query.limit(1))), None)
+    def pending(self, passed_over: Collection[int] = ()) -> DocumentRecord | None:
+        """The document that has waited longest to be ingested.
+
+        Args:
+            passed_over: ids of documents whose turn is later.
+        """
+        query = _joined().where(documents.c.status == _IN_PROGRESS, documents.c.id.not_in(passed_over))
+        return next(iter(self._read(query.order_by(documents.c.accepted_at, documents.c.id).limit(1))), None)
+
+    def set_attempts(self, document: DocumentRecord, attempts: int) -> None:
+        """Note how often an ingestion was begun and did not come to an end."""
+        with self._database.writing() as connection:
+            _changed(connection, document, {"attempts": attempts})
 
     def ingest_again(self, store_id: str) -> None:
         """Have all that a store has served ingested from the beginning."""
@@ -176,10 +187,11 @@ class Documents:
         with self._database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def complete(self, document: DocumentRecord, edition: WrittenEdition, *, title: str) -> bool:
+    def complete(self, document: DocumentRecord, edition: WrittenEdition, *, title: str) -> list[str] | None:
         """Make an edition that is whole the one that is searched; what it replaces leaves in the same transaction.
 
-        False, and nothing changed, where the document has left or was changed since ``document`` was read.
+        Gives the files that left: not those that were attached again since, or whose labels were changed. None, and
+        nothing changed, where the document has left or was changed since ``document`` was read.
         """
         values = {
             "status": DocumentStatus.COMPLETED.value,
@@ -189,13 +201,12 @@ class Documents:
             "passages": edition.passages,
             "usage_bytes": edition.bytes,
             "replaces": [],
+            "attempts": 0,
         }
         with self._database.writing() as connection:
             if not _changed(connection, document, values):
-                return False
-            replaced = documents.c.file_id.in_(document.replaces)
-            connection.execute(delete(documents).where(documents.c.store_id == document.store_id, replaced))
-        return True
+                return None
+            return [file_id for file_id, labels in document.replaces if _left(connection, document, file_id, labels)]
 
     def complete_next(self, document: DocumentRecord, edition: int) -> bool:
         """Note the edition in the index that is being built. False as :meth:`complete`."""
@@ -216,11 +227,9 @@ class Documents:
 
     def leftovers(self) -> dict[str, list[int]]:
         """Numbers of editions that no document has any more, by index."""
-        used = select(documents.c.edition).where(documents.c.edition.is_not(None))
-        used_next = select(documents.c.next_edition).where(documents.c.next_edition.is_not(None))
-        query = select(editions.c.index_name, editions.c.number).where(
-            editions.c.number.not_in(used), editions.c.number.not_in(used_next)
-        )
+        used = select(documents.c.id).where(documents.c.edition == editions.c.number)
+        used_next = select(documents.c.id).where(documents.c.next_edition == editions.c.number)
+        query = select(editions.c.index_name, editions.c.number).where(~used.exists(), ~used_next.exists())
         found: dict[str, list[int]] = {}
         with self._database.reading() as connection:
             for name, number in connection.execute(query.order_by(editions.c.number)):
@@ -280,6 +289,24 @@ def _changed(
     return bool(connection.execute(update(documents).where(same).values(**values)).rowcount)
 
 
+def _with_labels(connection: Connection, store_id: str, file_ids: Sequence[str]) -> list[tuple[str, str]]:
+    query = select(documents.c.file_id, documents.c.labels).where(
+        documents.c.store_id == store_id, documents.c.file_id.in_(file_ids)
+    )
+    return [(file_id, labels) for file_id, labels in connection.execute(query)]
+
+
+def _left(connection: Connection, newer: DocumentRecord, file_id: str, labels: str) -> bool:
+    """Take out what a document replaces, if it is what it was."""
+    same = (
+        (documents.c.store_id == newer.store_id)
+        & (documents.c.file_id == file_id)
+        & (documents.c.labels == labels)
+        & (documents.c.accepted_at < newer.accepted_at)
+    )
+    return bool(connection.execute(delete(documents).where(same)).rowcount)
+
+
 def _record(row: Any) -> DocumentRecord:
     chunking = row["chunking"]
     values = {name: row[name] for name in DocumentRecord.__slots__}
@@ -289,6 +316,6 @@ def _record(row: Any) -> DocumentRecord:
             "status": DocumentStatus(row["status"]),
             "labels": labels_of(row["labels"]),
             "chunking": None if chunking is None else Chunking(**chunking),
-            "replaces": tuple(row["replaces"]),
+            "replaces": tuple((file_id, labels) for file_id, labels in row["replaces"]),
         }
     )

@@ -14,7 +14,13 @@ from adapters.errors import AdapterError
 from monitoring.knowledge import KnowledgeMetrics
 from retrieval.chunking import ChunkLimits
 from retrieval.embedding import Embedder
-from retrieval.errors import DocumentUnreadable, EmbedderUnavailable, KnowledgeServerError
+from retrieval.errors import (
+    DocumentUnreadable,
+    EmbedderUnavailable,
+    IndexMismatch,
+    KnowledgeServerError,
+    TextRejected,
+)
 from retrieval.indexes.protocol import IndexSpec, IndexStore, PassageIndex
 from retrieval.ingest import limits_for, make_edition
 from retrieval.parsing.blocks import ParsedDocument
@@ -36,6 +42,8 @@ Parse = Callable[[str, bytes], ParsedDocument]
 """See :func:`retrieval.parsing.parse.parse`."""
 
 _LONGEST_TITLE = 1_000
+_MOST_ATTEMPTS = 3
+"""Ingestions of a document during which the whole process ended."""
 GRACE_S = 5.0
 """How long passages stay that nothing points at any more: a search that began before may still ask for them."""
 _LONGEST_PAUSE_S = 30.0
@@ -77,8 +85,8 @@ class Ingestion:
         self._wake = threading.Event()
         self._stopping = False
         self._left_since: dict[int, float] = {}
-        self._sweeps_at_once = True
-        self._indexes_are_there = False
+        self._passed_over: set[int] = set()
+        self._has_begun = False
         self._thread = threading.Thread(target=self._run, name="ingestion", daemon=True)
 
     def start(self) -> None:
@@ -102,6 +110,8 @@ class Ingestion:
             self._models.embedder()
         except KnowledgeServerError as error:
             logger.warning("the embedder is not there yet: %s", error)
+        except Exception:
+            logger.exception("the embedder could not be loaded; it is tried again with the first document")
 
     def _run(self) -> None:
         self._warm_up()
@@ -124,15 +134,25 @@ class Ingestion:
 
     def step(self) -> bool:
         """Do the next thing that there is to do. False where there was none. Raises what makes it wait."""
-        if not self._indexes_are_there:
-            self._mend_lost_indexes()
-            self._indexes_are_there = True
-        document = self._documents.pending()
+        if not self._has_begun:
+            self._begin()
+            self._has_begun = True
+        self._publisher.repair()
+        document = self._documents.pending(self._passed_over)
+        if document is None and self._passed_over:
+            self._passed_over.clear()
+            document = self._documents.pending()
         self._metrics.set_waiting(0 if document is None else self._documents.waiting())
         if document is not None:
             self._ingest(document)
             return True
         return self._build_anew() or self._sweep()
+
+    def _begin(self) -> None:
+        """Look at what an earlier process left: nobody searches in its leftovers any more."""
+        self._mend_lost_indexes()
+        leftovers = self._documents.leftovers()
+        self._left_since = {number: -GRACE_S for some in leftovers.values() for number in some}
 
     def _mend_lost_indexes(self) -> None:
         """Ingest everything again of a store whose index is gone: a disk that was lost, another server's address."""
@@ -147,30 +167,39 @@ class Ingestion:
         record = self._stores.get(document.store_id)
         if record is None:
             return
+        if document.attempts >= _MOST_ATTEMPTS:
+            self._fail(document, "server_error", "The process that read the file ended while it did, again and again.")
+            return
+        self._documents.set_attempts(document, document.attempts + 1)
         try:
             parsed = self._read(document)
             record, index, recipe = self._target(record)
             edition = self._write(document, parsed, index, record.index_name or "", recipe)
         except _UNAVAILABLE:
+            # Perhaps for all documents, perhaps for this one alone: the others go first now.
+            self._passed_over.add(document.id)
+            self._documents.set_attempts(document, 0)
             raise
-        except DocumentUnreadable as error:
-            self._fail(document, error.code, str(error))
-            return
-        except ValueError as error:
-            self._fail(document, "invalid_file", str(error))
+        except (DocumentUnreadable, TextRejected, ValueError) as error:
+            self._fail(document, _code(error), str(error))
             return
         except Exception:
-            if self._stopping:  # what it needed was closed under it: the next process ingests it
-                return
             logger.exception("%s could not be ingested", document.file_id)
             self._fail(document, "server_error", "The file could not be processed.")
             return
-        if self._documents.complete(document, edition, title=parsed.title[:_LONGEST_TITLE]):
-            self._publisher.document(document.store_id, document.file_id, *document.replaces)
-            self._metrics.ingested(document.accepted_at)
-            if ORIGIN in document.attributes:  # nobody holds the ids of files that a sync uploaded
-                for file_id in document.replaces:
-                    self._discard(file_id)
+        self._finish(document, edition, parsed.title[:_LONGEST_TITLE])
+
+    def _finish(self, document: DocumentRecord, edition: WrittenEdition, title: str) -> None:
+        """From now on this edition is searched."""
+        with self._publisher.changing(document.store_id):
+            replaced = self._documents.complete(document, edition, title=title)
+            if replaced is None:
+                return
+            self._publisher.document(document.store_id, document.file_id, *replaced)
+        self._metrics.ingested(document.accepted_at)
+        if ORIGIN in document.attributes:  # nobody holds the ids of files that a sync uploaded
+            for file_id in replaced:
+                self._discard(file_id)
 
     def _read(self, document: DocumentRecord) -> ParsedDocument:
         data = self._blobs.get(document.file_id)
@@ -200,14 +229,13 @@ class Ingestion:
         if record.index_name is not None and record.recipe is not None:
             recipe = Recipe.read(record.recipe)
             try:
-                embedder = self._models.embedder(recipe.embedder)
-            except EmbedderUnavailable:
-                # The model is gone for good, or for a while: an index of the present one takes over first.
+                spec = _spec(self._models.embedder(recipe.embedder))
+                return record, self._indexes().create(record.index_name, spec), recipe
+            except (EmbedderUnavailable, IndexMismatch):
+                # The model is away, or another one under the same name: an index of the present one takes over first.
                 if not self._build_whole(record.id):
                     raise
                 return self._target(self._stores.get(record.id) or record)
-            index = self._indexes().create(record.index_name, _spec(embedder))
-            return record, index, recipe
         recipe = self._recipe(record)
         name = _new_name()
         spec = _spec(self._models.embedder(recipe.embedder))
@@ -251,18 +279,20 @@ class Ingestion:
         index = self._indexes().create(name, _spec(self._models.embedder(wanted.embedder)))
         document = self._documents.unbuilt(record.id)
         if document is None:
-            if self._stores.finish_building(record.id):
+            with self._publisher.changing(record.id):
+                finished = self._stores.finish_building(record.id)
                 self._publisher.store(record.id)
+            if finished:
                 logger.info("the vector store %s is searched in its new index", record.id)
             return
         try:
             edition = self._write(document, self._read(document), index, name, wanted)
-        except (DocumentUnreadable, ValueError) as error:
+        except (DocumentUnreadable, TextRejected, ValueError) as error:
             # It was readable once: better one document less, and said so, than an index that is never finished.
-            code = error.code if isinstance(error, DocumentUnreadable) else "invalid_file"
-            self._documents.withdraw(document, code, str(error))
-            self._publisher.document(document.store_id, document.file_id)
-            self._metrics.failed(code)
+            with self._publisher.changing(record.id):
+                self._documents.withdraw(document, _code(error), str(error))
+                self._publisher.document(document.store_id, document.file_id)
+            self._metrics.failed(_code(error))
             return
         self._documents.complete_next(document, edition.number)
 
@@ -272,12 +302,10 @@ class Ingestion:
         now = time.monotonic()
         numbers = {number for some in leftovers.values() for number in some}
         self._left_since = {number: self._left_since.get(number, now) for number in numbers}
-        wait_s = 0.0 if self._sweeps_at_once else GRACE_S
-        self._sweeps_at_once = False
         due = {
             name: ripe
             for name, some in leftovers.items()
-            if (ripe := [number for number in some if now - self._left_since[number] >= wait_s])
+            if (ripe := [number for number in some if now - self._left_since[number] >= GRACE_S])
         }
         if not due:
             return False
@@ -295,6 +323,11 @@ def _remove(store: IndexStore, name: str, numbers: list[int], *, whole: bool) ->
         store.drop(name)
     elif (index := store.open(name)) is not None:
         index.remove(numbers)
+
+
+def _code(error: Exception) -> str:
+    """OpenAI's code for a document that cannot be ingested as it is."""
+    return error.code if isinstance(error, DocumentUnreadable) else "invalid_file"
 
 
 def _spec(embedder: Embedder) -> IndexSpec:

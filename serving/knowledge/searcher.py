@@ -77,9 +77,10 @@ class Searcher:
         )
 
     def _visible(self, name: str, request: SearchRequest) -> StoreView:
-        view = self._views.find(name)
-        if view is None or not request.access.allows(view.record.labels):
+        view = self._views.find(name, request.access)
+        if view is None:
             raise VectorStoreNotFound(f"There is no vector store `{name}`.")
+        self._views.touch(view.record.id)
         return view
 
     def _search(self, view: StoreView, request: SearchRequest, condition: Filter | None) -> _Found:

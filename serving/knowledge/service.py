@@ -136,9 +136,7 @@ class KnowledgeService:
         self._database.close()
 
     def _search(self, request: SearchRequest) -> SearchResult:
-        found = self._searcher.search(request)
-        self._views.touch(request.stores)
-        return found
+        return self._searcher.search(request)
 
     def _texts(self, store_id: str, file_id: str) -> list[str]:
         record, document = self._stores.get(store_id), self._documents.get(store_id, file_id)

@@ -79,6 +79,7 @@ documents = Table(
     Column("batch_id", String(64)),
     Column("edition", BigInteger),
     Column("next_edition", BigInteger),
+    Column("attempts", Integer, nullable=False),
     Column("passages", Integer, nullable=False),
     Column("usage_bytes", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
@@ -88,6 +89,8 @@ documents = Table(
     Index("ix_knowledge_documents_status", "status"),
     Index("ix_knowledge_documents_file", "file_id"),
     Index("ix_knowledge_documents_batch", "batch_id"),
+    Index("ix_knowledge_documents_edition", "edition"),
+    Index("ix_knowledge_documents_next_edition", "next_edition"),
     sqlite_autoincrement=True,
 )
 

@@ -92,13 +92,16 @@ class DocumentRecord:
     title: str
     """As the document itself has it."""
     chunking: Chunking | None
-    replaces: tuple[str, ...]
-    """Files of the same source that leave the store once this one is complete."""
+    replaces: tuple[tuple[str, str], ...]
+    """Files of the same source that leave the store once this one is complete, each with its labels as they were when
+    the caller was seen to be allowed to replace it."""
     batch_id: str | None
     edition: int | None
     """Number of the passages that are searched; None until they are all there."""
     next_edition: int | None
     """The same in the index that is being built."""
+    attempts: int
+    """How often an ingestion was begun since one last came to an end, well or not: ended processes."""
     passages: int
     usage_bytes: int
     created_at: int

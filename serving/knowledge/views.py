@@ -1,9 +1,11 @@
 """What searches see of a store: the documents whose passages are all there, in memory."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from retrieval.selection import DocumentTable
+from retrieval.types import Access
 from serving.knowledge.document_records import Documents
 from serving.knowledge.store_records import Stores
 from serving.knowledge.types import DocumentRecord, StoreRecord
@@ -24,23 +26,17 @@ class StoreView:
             self._editions = {one.file_id: number for number, one in self._documents.items()}
             self._table: DocumentTable | None = None
 
-    def put(self, document: DocumentRecord) -> None:
-        """Serve this edition of the document, and none before it."""
+    def apply(self, served: Sequence[DocumentRecord], gone: Collection[str]) -> None:
+        """Serve these editions and none before them, and these files no more, all at once."""
         with self._changing:
-            documents = dict(self._documents)
-            documents.pop(self._editions.pop(document.file_id, -1), None)
-            if document.edition is not None:
-                documents[document.edition] = document
-                self._editions[document.file_id] = document.edition
-            self._documents, self._table = documents, None
-
-    def remove(self, file_ids: Iterable[str]) -> None:
-        """Serve these no more; unknown ones are no error."""
-        with self._changing:
-            gone = {self._editions.pop(one) for one in file_ids if one in self._editions}
-            if gone:
-                self._documents = {number: one for number, one in self._documents.items() if number not in gone}
-                self._table = None
+            documents, editions = dict(self._documents), dict(self._editions)
+            for file_id in (*gone, *(one.file_id for one in served)):
+                documents.pop(editions.pop(file_id, -1), None)
+            for one in served:
+                if one.edition is not None:
+                    documents[one.edition] = one
+                    editions[one.file_id] = one.edition
+            self._documents, self._editions, self._table = documents, editions, None
 
     def seen(self) -> tuple[StoreRecord, DocumentTable, dict[int, DocumentRecord]]:
         """The store, its documents as the retriever selects from them, and their records by edition."""
@@ -62,19 +58,33 @@ class Publisher:
         self._stores = stores
         self._documents = documents
         self._publishing = threading.Lock()
+        self._doubtful: set[str] = set()
+
+    @contextmanager
+    def changing(self, store_id: str) -> Iterator[None]:
+        """Around a change of a store's records and its publication: where either raises, nobody knows what holds."""
+        try:
+            yield
+        except BaseException:
+            self._doubtful.add(store_id)
+            raise
+
+    def repair(self) -> None:
+        """Show anew the stores of which nobody knows whether their views are right. Raises CatalogUnavailable."""
+        for store_id in list(self._doubtful):
+            self._doubtful.discard(store_id)
+            with self.changing(store_id):
+                self.store(store_id)
 
     def document(self, store_id: str, *file_ids: str) -> None:
-        """Show these documents as their records are now; those without one no more. Raises CatalogUnavailable."""
+        """Show these documents as their records are now, all at once. Raises CatalogUnavailable."""
         with self._publishing:
             view = self._views.get(store_id)
             if view is None:
                 return
-            for file_id in file_ids:
-                record = self._documents.get(store_id, file_id)
-                if record is None:
-                    view.remove([file_id])
-                else:
-                    view.put(record)
+            records = {file_id: self._documents.get(store_id, file_id) for file_id in file_ids}
+            served = [record for record in records.values() if record is not None]
+            view.apply(served, [file_id for file_id, record in records.items() if record is None])
 
     def store(self, store_id: str) -> None:
         """Show a store and everything in it as the records are now. Raises CatalogUnavailable."""
@@ -97,6 +107,7 @@ class Views:
     def __init__(self) -> None:
         self._views: dict[str, StoreView] = {}
         self._touched: set[str] = set()
+        self._touching = threading.Lock()
 
     def put(self, record: StoreRecord, served: Iterable[DocumentRecord] = ()) -> None:
         """Show a store, new or in another state."""
@@ -114,18 +125,24 @@ class Views:
         """One store's view."""
         return self._views.get(store_id)
 
-    def touch(self, names: Iterable[str]) -> None:
-        """These stores, by name or id, are in use."""
-        self._touched.update(view.record.id for name in names if (view := self.find(name)) is not None)
+    def touch(self, store_id: str) -> None:
+        """The store is in use."""
+        with self._touching:
+            self._touched.add(store_id)
 
     def touched(self) -> set[str]:
         """Stores that were used since this was last asked."""
-        touched, self._touched = self._touched, set()
+        with self._touching:
+            touched, self._touched = self._touched, set()
         return touched
 
-    def find(self, name: str) -> StoreView | None:
-        """A store by id, else the oldest of that name, one that the configuration keeps before all others."""
-        if (view := self._views.get(name)) is not None:
-            return view
-        named = [view for view in self._views.values() if view.record.name == name]
-        return min(named, key=lambda view: (not view.record.configured, view.record.serial), default=None)
+    def find(self, name: str, access: Access) -> StoreView | None:
+        """A store by id or name, of those that the caller may see: one that the configuration keeps before others, then
+        the oldest."""
+        visible = [view for view in list(self._views.values()) if access.allows(view.record.labels)]
+        named = [view for view in visible if name in (view.record.id, view.record.name)]
+        return min(
+            named,
+            key=lambda view: (view.record.id != name, not view.record.configured, view.record.serial),
+            default=None,
+        )

@@ -68,6 +68,7 @@ def _document(number: int, labels: frozenset[str], attributes: dict[str, Any]) -
         title="",
         chunking=None,
         replaces=(),
+        attempts=0,
         batch_id=None,
         edition=number,
         next_edition=None,

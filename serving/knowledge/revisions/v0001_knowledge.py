@@ -80,6 +80,7 @@ def _create_documents() -> None:
         sa.Column("batch_id", sa.String(64)),
         sa.Column("edition", sa.BigInteger),
         sa.Column("next_edition", sa.BigInteger),
+        sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("passages", sa.Integer, nullable=False),
         sa.Column("usage_bytes", sa.BigInteger, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
@@ -92,6 +93,8 @@ def _create_documents() -> None:
         ("ix_knowledge_documents_status", ["status"]),
         ("ix_knowledge_documents_file", ["file_id"]),
         ("ix_knowledge_documents_batch", ["batch_id"]),
+        ("ix_knowledge_documents_edition", ["edition"]),
+        ("ix_knowledge_documents_next_edition", ["next_edition"]),
     ):
         op.create_index(name, "knowledge_documents", columns)
 

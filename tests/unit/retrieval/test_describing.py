@@ -9,7 +9,7 @@ import pytest
 
 from retrieval.chunking import ChunkLimits
 from retrieval.describing import OpenAIDescriber
-from retrieval.errors import DescriberUnavailable
+from retrieval.errors import DescriberUnavailable, TextRejected
 from retrieval.ingest import limits_for, make_edition
 from retrieval.parsing.parse import parse
 from tests.word_embedder import WordEmbedder
@@ -22,6 +22,7 @@ class Model:
         self.says: object = "It is about   prices."
         self.prompts: list[str] = []
         self.headers: list[str | None] = []
+        self.status = 200
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def model() -> Iterator[tuple[Model, str]]:
             it.prompts.append(body["messages"][0]["content"])
             it.headers.append(self.headers["authorization"])
             answer = json.dumps({"choices": [{"message": {"content": it.says}}]}).encode()
-            self.send_response(200 if it.says is not None else 503)
+            self.send_response(it.status)
             self.send_header("content-length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
@@ -100,8 +101,20 @@ def test_a_long_document_is_shown_around_the_passage(model: tuple[Model, str]) -
 def test_a_model_that_does_not_answer_is_said_to_be_away(model: tuple[Model, str]) -> None:
     it, url = model
     describer = OpenAIDescriber(url, "m")
-    it.says = None
+    it.status = 503
     with pytest.raises(DescriberUnavailable, match="503"):
+        describer.describe("whole", ["a"])
+    describer.close()
+
+
+def test_a_text_that_the_model_refuses_is_not_the_servers_fault(model: tuple[Model, str]) -> None:
+    it, url = model
+    describer = OpenAIDescriber(url, "m")
+    it.status = 400
+    with pytest.raises(TextRejected, match="status 400"):
+        describer.describe("whole", ["a"])
+    it.status = 429
+    with pytest.raises(DescriberUnavailable):
         describer.describe("whole", ["a"])
     describer.close()
 
