@@ -25,6 +25,9 @@ from retrieval.types import PASSAGE_BITS, Match, Passage, Vectors
 
 T = TypeVar("T")
 
+LITE_PASSAGES = 100_000
+"""Beyond it a server is advised: Lite's time for a search grows with the passages, a server's hardly does. See
+docs/retrieval.md."""
 _PREFIX = "loraplex_"
 _EMBEDDER = "loraplex.embedder"
 _BATCH = 512
@@ -151,7 +154,8 @@ class MilvusIndexStore:
 
     def _probe(self) -> Capabilities:
         if self.is_lite:
-            return Capabilities(lexical=True, description="Milvus Lite: dense and BM25, one process")
+            description = "Milvus Lite: dense and BM25, one process"
+            return Capabilities(lexical=True, description=description, comfortable_passages=LITE_PASSAGES)
         version = self.call(lambda client: client.get_server_version(timeout=self.limit_s)).lstrip("v")
         lexical = tuple(int(part) for part in version.split(".")[:2]) >= _BM25_SINCE
         lack = "" if lexical else ", no BM25 (it came with 2.5): searches are dense only"

@@ -25,6 +25,8 @@ class Capabilities:
     """Whether ``search_lexical`` finds anything."""
     description: str
     """For the operator: what it is, and what it lacks."""
+    comfortable_passages: int | None = None
+    """Up to how many passages in one index it answers well; None: no limit is known."""
 
 
 class PassageIndex(Protocol):

@@ -42,6 +42,8 @@ Parse = Callable[[str, bytes], ParsedDocument]
 """See :func:`retrieval.parsing.parse.parse`."""
 
 _LONGEST_TITLE = 1_000
+_ADVISE_EVERY = 5_000
+"""Passages that are written before a store is counted again."""
 _MOST_ATTEMPTS = 3
 """Ingestions of a document during which the whole process ended."""
 GRACE_S = 5.0
@@ -87,6 +89,8 @@ class Ingestion:
         self._left_since: dict[int, float] = {}
         self._passed_over: set[int] = set()
         self._has_begun = False
+        self._unadvised = _ADVISE_EVERY
+        self._advised: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="ingestion", daemon=True)
 
     def start(self) -> None:
@@ -197,9 +201,28 @@ class Ingestion:
                 return
             self._publisher.document(document.store_id, document.file_id, *replaced)
         self._metrics.ingested(document.accepted_at)
+        self._advise(document.store_id, edition.passages)
         if ORIGIN in document.attributes:  # nobody holds the ids of files that a sync uploaded
             for file_id in replaced:
                 self._discard(file_id)
+
+    def _advise(self, store_id: str, added: int) -> None:
+        """Say, once a process, that a store has outgrown where it lives."""
+        comfortable = self._indexes().capabilities.comfortable_passages
+        self._unadvised += added
+        if comfortable is None or self._unadvised < _ADVISE_EVERY:
+            return
+        self._unadvised = 0
+        passages = sum(document.passages for document in self._documents.served(store_id))
+        if passages > comfortable and store_id not in self._advised:
+            self._advised.add(store_id)
+            logger.warning(
+                "the vector store %s has %d passages; above %d a Milvus server answers much faster than the embedded "
+                "one: set `knowledge.index.uri`",
+                store_id,
+                passages,
+                comfortable,
+            )
 
     def _read(self, document: DocumentRecord) -> ParsedDocument:
         data = self._blobs.get(document.file_id)

@@ -5,11 +5,14 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from retrieval.indexes.memory import MemoryIndexStore
+from retrieval.indexes.protocol import Capabilities
 from tests.integration.conftest import eventually
 from tests.knowledge_live import knowledge_config, live_with_memory_index, settled
 from tests.live import served
@@ -65,3 +68,27 @@ async def _attach(http: httpx.AsyncClient, store: str, text: str) -> str:
     (await http.post(f"vector_stores/{store}/files", json={"file_id": file["id"]})).raise_for_status()
     found: str = file["id"]
     return found
+
+
+class Small(MemoryIndexStore):
+    """Is at ease with one passage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.capabilities = Capabilities(lexical=True, description="small", comfortable_passages=1)
+
+
+async def test_a_store_that_has_outgrown_where_it_lives_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(FussyEmbedder().app) as url:
+        knowledge = {"embedder": {"url": f"{url}/v1", "model": "fussy"}, "bases": {"desk": {}}}
+        config = knowledge_config(tmp_path, knowledge=knowledge)
+        async with live_with_memory_index(config, Small) as live, live.http() as http:
+            store = (await http.get("vector_stores")).json()["data"][0]["id"]
+            for text in ("lantern\n\n" * 600, "kettle\n\n" * 600):
+                await _attach(http, store, text)
+            await settled(http, store)
+    told = [record.getMessage() for record in caplog.records if "knowledge.index.uri" in record.getMessage()]
+    assert len(told) == 1
+    assert "above 1 a Milvus server answers much faster" in told[0]
