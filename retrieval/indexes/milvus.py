@@ -39,6 +39,8 @@ _LOAD_S = 120.0
 """A server reads a whole collection into memory before it searches it."""
 _RECONNECT = {"grpc.min_reconnect_backoff_ms": 1_000, "grpc.max_reconnect_backoff_ms": 2_000}
 """By default a server that comes back is found after up to two minutes."""
+_LITE_CHANNEL = {"grpc.keepalive_time_ms": 3_600_000, "grpc.keepalive_permit_without_calls": False}
+"""Lite's server, in this process, closes connections that ping it as often as the client does by default."""
 _FIELDS = ["document", "number", "text", "context"]
 
 
@@ -86,7 +88,7 @@ class MilvusIndexStore:
                 db_name=database,
                 timeout=timeout_s,
                 dedicated=not self.is_lite,
-                grpc_options=_RECONNECT,
+                grpc_options=_LITE_CHANNEL if self.is_lite else _RECONNECT,
             ),
             f"{uri} cannot be opened",
         )
