@@ -16,11 +16,14 @@ import pytest
 from serving.engine.fake import FakeEngine
 from tests.adapter_factory import make_adapter, make_base
 from tests.contract.engines import CAPACITY, openai_server
+from tests.embedding_server import embedding_server
+from tests.integration.conftest import eventually as eventually_gives
 from tests.integration.instance import WORKERS, Instance, Load, eventually, free_port
 from tests.live import served
 
 MODEL = "tiny"
 ALIAS = "triage"
+DESK = "desk"
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -163,24 +166,62 @@ async def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.cluster
 async def test_under_ray_no_kill_is_fatal(tmp_path: Path) -> None:
-    """One start, because it takes half a minute: replica, HAProxy, raylet, then the whole program."""
+    """One start, because it takes half a minute: replica, knowledge, HAProxy, raylet, then the whole program."""
     async with _remote() as remote:
-        # Several replicas cannot share a remote server's adapters: with adapters, see test_kill_engine.
-        settings = _settings(remote, tmp_path, replicas=2, adapters={"enabled": False})
-        settings["engine"]["adapters"] = "none"
-        async with Instance(tmp_path, settings) as instance:
-            await _kill_a_replica(instance)
-            await _kill(instance, "HAProxyManager", within_s=60)
-            await _kill(instance, "/raylet ", within_s=120)
-            async with _held_stream(instance, remote) as (stream, events):
-                await instance.kill_main()
-                await asyncio.wait_for(stream, 10)
-            assert events[-1].startswith("broken"), events
-            await instance.assert_nothing_left()
-            await instance.start()
-            assert await _models(instance) == [MODEL]
-            assert await instance.stop() == 0
-            await instance.assert_nothing_left()
+        with embedding_server() as embeddings:
+            await _kill_one_after_the_other(remote, embeddings, tmp_path)
+
+
+async def _kill_one_after_the_other(remote: Remote, embeddings: str, tmp_path: Path) -> None:
+    # Several replicas cannot share a remote server's adapters: with adapters, see test_kill_engine.
+    settings = _settings(
+        remote,
+        tmp_path,
+        replicas=2,
+        adapters={"enabled": False},
+        knowledge={"embedder": {"url": embeddings, "model": "words"}, "bases": {DESK: {}}},
+        tasks={DESK: {"retrieval": {"knowledge": [DESK], "timeout_s": 2}}},
+    )
+    settings["engine"]["adapters"] = "none"
+    async with Instance(tmp_path, settings) as instance:
+        await _kill_a_replica(instance)
+        await _kill_the_knowledge(instance)
+        await _kill(instance, "HAProxyManager", within_s=60)
+        await _kill(instance, "/raylet ", within_s=120)
+        async with _held_stream(instance, remote) as (stream, events):
+            await instance.kill_main()
+            await asyncio.wait_for(stream, 10)
+        assert events[-1].startswith("broken"), events
+        await instance.assert_nothing_left()
+        await instance.start()
+        assert await _models(instance) == [DESK, MODEL]
+        assert await instance.stop() == 0
+        await instance.assert_nothing_left()
+
+
+async def _kill_the_knowledge(instance: Instance) -> None:
+    """Tasks that retrieve do without for a while; nobody else notices; what was ingested is there again by itself."""
+    async with httpx.AsyncClient(base_url=f"{instance.url}/v1/", timeout=60, trust_env=False) as http:
+        store = (await http.get("vector_stores")).json()["data"][0]["id"]
+        file = ("lantern.txt", b"One lantern costs 12 crowns.")
+        uploaded = (await http.post("files", data={"purpose": "assistants"}, files={"file": file})).json()
+        await http.post(f"vector_stores/{store}/files", json={"file_id": uploaded["id"]})
+
+        async def retrieval() -> str:
+            body = {"model": DESK, "messages": [{"role": "user", "content": "lantern?"}], "max_tokens": 4}
+            answer = (await http.post("chat/completions", json=body)).raise_for_status()
+            return str(answer.headers["x-loraplex-retrieval"])
+
+        assert await eventually_gives(retrieval, "found", 60) == "found"
+        load = Load(instance.url, MODEL)
+        async with load.running():
+            await load.until_served(8, 30)
+            instance.kill("ServeReplica:loraplex:Knowledge")
+            assert await eventually_gives(retrieval, "degraded", 20) == "degraded"
+            assert await eventually_gives(retrieval, "found", 90) == "found"
+            await load.until_served(8, 30)
+        assert set(load.statuses) == {200}
+        assert not load.broken
 
 
 async def _kill_a_replica(instance: Instance) -> None:
