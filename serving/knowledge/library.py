@@ -108,9 +108,20 @@ class Library:
         return record, data
 
     def delete(self, caller: Caller, file_id: str) -> None:
-        """Delete a file and take it out of every store. Raises PermissionDenied, ObjectNotFound."""
+        """Delete a file and take it out of every store. Raises PermissionDenied, ObjectNotFound.
+
+        One that is also where the caller may not see it stays there, and is gone for the caller.
+        """
         caller.require_writer()
-        self.forget(self.file(caller, file_id).id)
+        record = self.file(caller, file_id)
+        visible, hidden = self._places(caller, record.id)
+        if not hidden:
+            self.forget(record.id)
+            return
+        for store_id in visible:
+            self._documents.detach(store_id, record.id)
+            self._publisher.document(store_id, record.id)
+        self._changed()
 
     def forget(self, file_id: str) -> None:
         """The same, whoever asks."""
@@ -130,6 +141,17 @@ class Library:
         """Delete the files whose time is over."""
         for file_id in self._files.expired(int(self._now())):
             self.forget(file_id)
+
+    def _places(self, caller: Caller, file_id: str) -> tuple[list[str], list[str]]:
+        """The stores in which a caller sees a file, and the others that have it."""
+        labels = {store.id: store.labels for store in self._stores.all()}
+        visible: list[str] = []
+        hidden: list[str] = []
+        for store_id, own in self._files.attachments([file_id]).get(file_id, []):
+            # A store may have been made since they were read.
+            seen = store_id in labels and caller.access.allows(own) and caller.access.allows(labels[store_id])
+            (visible if seen or caller.access.everything else hidden).append(store_id)
+        return visible, hidden
 
     def _visible(self, caller: Caller, records: list[FileRecord]) -> list[FileRecord]:
         access = caller.access

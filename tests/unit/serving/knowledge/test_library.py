@@ -1,0 +1,77 @@
+"""What becomes of files that several callers have to do with, and of bytes that nobody has."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from adapters.database import Database
+from serving.auth import Caller
+from serving.config import ArtifactSettings
+from serving.errors import ObjectNotFound
+from serving.knowledge.blobs import Blobs
+from serving.knowledge.document_records import Documents
+from serving.knowledge.file_records import Files
+from serving.knowledge.library import Library
+from serving.knowledge.shelves import Attachment, Shelves
+from serving.knowledge.store_records import Stores
+from serving.knowledge.tables import SCHEMA
+from serving.knowledge.views import Publisher, Views
+
+ALICE = Caller("alice", frozenset(), labels=frozenset({"finance"}), writes_knowledge=True)
+BOB = Caller("bob", frozenset(), writes_knowledge=True)
+ROOT = Caller("root", frozenset(), admin=True)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """A library with its shelves, on a database and a folder."""
+
+    library: Library
+    shelves: Shelves
+    documents: Documents
+    blobs: Blobs
+    folder: Path
+
+    def store(self, *files: str, labels: str | None = None) -> str:
+        """A store of alice's in which these files carry ``labels``."""
+        store_id = self.shelves.create(ALICE, "", {}).record.id
+        attributes = {} if labels is None else {"labels": labels}
+        self.shelves.attach(ALICE, store_id, [Attachment(one, attributes) for one in files])
+        return store_id
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    database = Database(f"sqlite:///{tmp_path}/state.db", SCHEMA)
+    database.migrate()
+    files, stores, documents = Files(database), Stores(database), Documents(database)
+    publisher = Publisher(Views(), stores, documents)
+    blobs = Blobs(ArtifactSettings(url=str(tmp_path / "artifacts")))
+    library = Library(files, stores, documents, blobs, publisher, max_file_bytes=1000, changed=lambda: None)
+    shelves = Shelves(stores, documents, library, publisher, changed=lambda: None)
+    yield House(library, shelves, documents, blobs, tmp_path / "artifacts" / "files")
+    database.close()
+
+
+def test_deleting_a_file_leaves_the_document_that_the_caller_may_not_see(house: House) -> None:
+    file_id = house.library.upload(ALICE, "a.txt", b"a", "assistants").id
+    public, closed = house.store(file_id), house.store(file_id, labels="finance")
+    house.library.delete(BOB, file_id)
+    with pytest.raises(ObjectNotFound):
+        house.library.file(BOB, file_id)
+    assert house.documents.get(public, file_id) is None
+    assert house.documents.get(closed, file_id) is not None
+    assert house.library.content(ALICE, file_id)[1] == b"a"
+
+
+@pytest.mark.parametrize("caller", [ALICE, ROOT], ids=lambda caller: caller.name)
+def test_a_caller_who_sees_a_file_everywhere_deletes_it_everywhere(house: House, caller: Caller) -> None:
+    file_id = house.library.upload(ALICE, "a.txt", b"a", "assistants").id
+    places = [house.store(file_id), house.store(file_id, labels="finance")]
+    house.library.delete(caller, file_id)
+    assert [house.documents.get(place, file_id) for place in places] == [None, None]
+    assert house.blobs.get(file_id) is None
+    with pytest.raises(ObjectNotFound):
+        house.library.file(ROOT, file_id)
