@@ -1,5 +1,7 @@
 """What becomes of files that several callers have to do with, and of bytes that nobody has."""
 
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from adapters.database import Database
+from adapters.errors import CatalogUnavailable
 from serving.auth import Caller
 from serving.config import ArtifactSettings
-from serving.errors import ObjectNotFound
+from serving.errors import InvalidRequest, ObjectNotFound
 from serving.knowledge.blobs import Blobs
 from serving.knowledge.document_records import Documents
 from serving.knowledge.file_records import Files
@@ -33,6 +36,8 @@ class House:
     documents: Documents
     blobs: Blobs
     folder: Path
+    """Of the blobs."""
+    database: Database
 
     def store(self, *files: str, labels: str | None = None) -> str:
         """A store of alice's in which these files carry ``labels``."""
@@ -50,8 +55,8 @@ def house(tmp_path: Path) -> Iterator[House]:
     publisher = Publisher(Views(), stores, documents)
     blobs = Blobs(ArtifactSettings(url=str(tmp_path / "artifacts")))
     library = Library(files, stores, documents, blobs, publisher, max_file_bytes=1000, changed=lambda: None)
-    shelves = Shelves(stores, documents, library, publisher, changed=lambda: None)
-    yield House(library, shelves, documents, blobs, tmp_path / "artifacts" / "files")
+    shelves = Shelves(stores, documents, library, publisher, changed=lambda: None, reserved=["rules"])
+    yield House(library, shelves, documents, blobs, tmp_path / "artifacts" / "files", database)
     database.close()
 
 
@@ -75,3 +80,47 @@ def test_a_caller_who_sees_a_file_everywhere_deletes_it_everywhere(house: House,
     assert house.blobs.get(file_id) is None
     with pytest.raises(ObjectNotFound):
         house.library.file(ROOT, file_id)
+
+
+@pytest.mark.parametrize("caller", [ALICE, ROOT], ids=lambda caller: caller.name)
+def test_a_name_that_the_configuration_gives_is_not_to_be_had(house: House, caller: Caller) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        house.shelves.create(caller, "rules", {})
+    assert refused.value.param == "name"
+    store_id = house.shelves.create(caller, "mine", {}).record.id
+    with pytest.raises(InvalidRequest) as refused:
+        house.shelves.update(caller, store_id, {"name": "rules"})
+    assert refused.value.param == "name"
+    assert [one.name for one in house.shelves.stores(caller)] == ["mine"]
+
+
+def test_other_names_may_be_given_twice_or_not_at_all(house: House) -> None:
+    for name in ("mine", "mine", "", ""):
+        house.shelves.create(ALICE, name, {})
+    assert [one.name for one in house.shelves.stores(ALICE)] == ["mine", "mine", "", ""]
+
+
+def test_an_upload_without_a_record_leaves_no_bytes(house: House) -> None:
+    with house.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE knowledge_files RENAME TO elsewhere")
+    with pytest.raises(CatalogUnavailable):
+        house.library.upload(ALICE, "a.txt", b"a", "assistants")
+    assert list(house.folder.iterdir()) == []
+
+
+def test_old_bytes_without_a_record_are_deleted_and_nothing_else(house: House) -> None:
+    kept = house.library.upload(ALICE, "a.txt", b"a", "assistants").id
+    young, old, partial = (f"file-{digit * 32}" for digit in "abc")
+    foreign = "README"
+    for name in (young, old, f"{partial}.partial", foreign):
+        (house.folder / name).write_bytes(b"x")
+    long_ago = time.time() - 3700
+    for name in (kept, old, f"{partial}.partial", foreign):
+        os.utime(house.folder / name, (long_ago, long_ago))
+    house.library.tidy()
+    assert {one.name for one in house.folder.iterdir()} == {kept, young, foreign}
+
+
+def test_there_is_nothing_to_tidy_before_the_first_upload(house: House) -> None:
+    house.library.tidy()
+    assert house.blobs.entries() == []
