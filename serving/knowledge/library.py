@@ -117,6 +117,10 @@ class Library:
             raise ObjectNotFound(f"The content of {record.id} is gone.", param="file_id")
         return record, data
 
+    def restore(self, file_id: str, data: bytes) -> None:
+        """Put a file's own bytes in their place again. Raises StoreUnavailable."""
+        self._blobs.put(file_id, data)
+
     def delete(self, caller: Caller, file_id: str) -> None:
         """Delete a file and take it out of every store. Raises PermissionDenied, ObjectNotFound.
 

@@ -3,61 +3,20 @@
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from adapters.database import Database
 from adapters.errors import CatalogUnavailable
 from serving.auth import Caller
-from serving.config import ArtifactSettings
 from serving.errors import InvalidRequest, ObjectNotFound
-from serving.knowledge.blobs import Blobs
-from serving.knowledge.document_records import Documents
-from serving.knowledge.file_records import Files
-from serving.knowledge.library import Library
-from serving.knowledge.shelves import Attachment, Shelves
-from serving.knowledge.store_records import Stores
-from serving.knowledge.tables import SCHEMA
-from serving.knowledge.views import Publisher, Views
-
-ALICE = Caller("alice", frozenset(), labels=frozenset({"finance"}), writes_knowledge=True)
-BOB = Caller("bob", frozenset(), writes_knowledge=True)
-ROOT = Caller("root", frozenset(), admin=True)
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """A library with its shelves, on a database and a folder."""
-
-    library: Library
-    shelves: Shelves
-    documents: Documents
-    blobs: Blobs
-    folder: Path
-    """Of the blobs."""
-    database: Database
-
-    def store(self, *files: str, labels: str | None = None) -> str:
-        """A store of alice's in which these files carry ``labels``."""
-        store_id = self.shelves.create(ALICE, "", {}).record.id
-        attributes = {} if labels is None else {"labels": labels}
-        self.shelves.attach(ALICE, store_id, [Attachment(one, attributes) for one in files])
-        return store_id
+from tests.knowledge_house import ALICE, BOB, ROOT, House, open_house
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    database = Database(f"sqlite:///{tmp_path}/state.db", SCHEMA)
-    database.migrate()
-    files, stores, documents = Files(database), Stores(database), Documents(database)
-    publisher = Publisher(Views(), stores, documents)
-    blobs = Blobs(ArtifactSettings(url=str(tmp_path / "artifacts")))
-    library = Library(files, stores, documents, blobs, publisher, max_file_bytes=1000, changed=lambda: None)
-    shelves = Shelves(stores, documents, library, publisher, changed=lambda: None, reserved=["rules"])
-    yield House(library, shelves, documents, blobs, tmp_path / "artifacts" / "files", database)
-    database.close()
+    with open_house(tmp_path) as opened:
+        yield opened
 
 
 def test_deleting_a_file_leaves_the_document_that_the_caller_may_not_see(house: House) -> None:
