@@ -16,6 +16,8 @@ from retrieval.types import Attributes, AttributeValue
 MAX_DEPTH = 8
 MAX_COMPARISONS = 64
 MAX_LIST = 256
+MAX_VALUES = 512
+"""In all comparisons of a filter together: each is held against every distinct set of attributes of a store."""
 MAX_KEY = 64
 MAX_STRING = 512
 MAX_ATTRIBUTES = 16
@@ -123,6 +125,7 @@ def kind_of(value: object) -> str:
 class _Reader:
     def __init__(self) -> None:
         self._comparisons = 0
+        self._values = 0
 
     def read(self, data: object, place: str, depth: int) -> Filter:
         if not isinstance(data, Mapping):
@@ -157,6 +160,9 @@ class _Reader:
         if several and (not isinstance(given, list) or not given or len(given) > MAX_LIST):
             raise FilterInvalid(f"`value` must be a list of 1 to {MAX_LIST} values for `{operator}`", param=place)
         values: list[Any] = given if several and isinstance(given, list) else [given]
+        self._values += len(values)
+        if self._values > MAX_VALUES:
+            raise FilterInvalid(f"a filter may hold {MAX_VALUES} values", param=place)
         for value in values:
             if problem := _value_problem(value):
                 raise FilterInvalid(f"`value` {problem}", param=place)

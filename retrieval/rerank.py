@@ -10,6 +10,9 @@ from retrieval.embedding import TokenEmbedder
 from retrieval.errors import RerankerUnavailable
 from retrieval.types import Vectors
 
+_AT_ONCE = 32
+"""Texts whose token vectors are in memory together: a vector for each token is a thousand times the text."""
+
 
 class Reranker(Protocol):
     """Scores texts against a question. Thread-safe. Scoring raises RerankerUnavailable."""
@@ -103,7 +106,11 @@ class LateInteractionReranker:
         if not texts:
             return []
         question = self._embedder.token_vectors([query], query=True)[0]
-        return [max_sim(question, passage) for passage in self._embedder.token_vectors(texts, query=False)]
+        scores: list[float] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            passages = self._embedder.token_vectors(texts[start : start + _AT_ONCE], query=False)
+            scores += (max_sim(question, passage) for passage in passages)
+        return scores
 
 
 def max_sim(question: Vectors, passage: Vectors) -> float:

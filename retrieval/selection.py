@@ -5,6 +5,7 @@ enforces what it accepts. So labels, dates and metadata never reach it: they are
 knowledge base, and what an index gets is a set of integers.
 """
 
+import hashlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,8 +89,7 @@ class DocumentTable:
         return int((self._static_mask(access, condition) & (now >= self._expires)).sum())
 
     def _static_mask(self, access: Access, condition: Filter | None) -> NDArray[np.bool_]:
-        # Not the filter itself: Python calls 1 and True equal, and so two filters that differ in them.
-        key = (access, repr(condition))
+        key = (access, _digest(condition))
         with self._remembering:
             mask = self._remembered.get(key)
         if mask is None:
@@ -107,6 +107,11 @@ class DocumentTable:
         )
         mask: NDArray[np.bool_] = labels[self._labels] & attributes[self._attributes]
         return mask
+
+
+def _digest(condition: Filter | None) -> str:
+    # Not the filter itself: it may be large, and Python calls 1 and True equal, and so two filters that differ in them.
+    return hashlib.sha256(repr(condition).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _grouped(values: list[frozenset[Any]]) -> tuple[NDArray[np.intp], list[frozenset[Any]]]:

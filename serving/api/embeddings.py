@@ -17,7 +17,7 @@ from serving.knowledge.models import Models
 
 LATE_INTERACTION = "late-interaction"
 _MOST_TEXTS = 2048
-_MOST_DOCUMENTS = 1000
+_MOST_DOCUMENTS = 256
 
 
 class EmbeddingBody(Body):
@@ -70,7 +70,7 @@ class EmbeddingsApi:
             raise ModelNotFound(body.model)
         caller_of(request).require(body.model)
         texts = _texts(body.input)
-        embedder = self._models.embedder()
+        embedder = self._models.uncached_embedder()
         counts = embedder.count_tokens(texts)
         _check_fit(embedder, counts, body.dimensions)
         vectors = (embedder.embed_queries if body.input_type == "query" else embedder.embed_documents)(texts)

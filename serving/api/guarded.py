@@ -71,8 +71,8 @@ def _translate(request: Request, error: Exception) -> Exception:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return InvalidJson(f"The body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}.")
-        where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
-        param = ".".join(where) or None
+        # The first says what of the request; a field may have the same name.
+        param = ".".join(map(str, first["loc"][1:])) or None
         message = first["msg"].removeprefix("Value error, ")
         return InvalidRequest(f"`{param}`: {message}." if param else f"The body is not valid: {message}.", param=param)
     if isinstance(error, HTTPException):

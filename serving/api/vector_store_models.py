@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from retrieval.retriever import LEXICAL
 from serving.api.bodies import Body, KeptText
-from serving.knowledge.protocol import FoundPassage
+from serving.knowledge.protocol import RANKERS, FoundPassage
 from serving.knowledge.shelves import Batch, ShelvedStore
 from serving.knowledge.types import Chunking, Counts, DocumentRecord, DocumentStatus
 
 _AUTO = {"type": "other"}
+_MOST_QUERIES = 16
+_LONGEST_QUERY = 4000
 
 _Key = Annotated[KeptText, Field(max_length=64)]
 _Value = Annotated[KeptText, Field(max_length=512)]
@@ -98,6 +101,13 @@ class CreateBatch(Body):
             raise ValueError("give exactly one of `file_ids` and `files`")
         return self
 
+    @field_validator("attributes", "chunking_strategy")
+    @classmethod
+    def _is_of_file_ids(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("files") is not None:
+            raise ValueError("it goes with `file_ids`; each of `files` has its own")
+        return value
+
     @property
     def attachments(self) -> list[AttachFile]:
         """Each file with what holds for it."""
@@ -116,18 +126,40 @@ class SetAttributes(Body):
 class RankingOptions(Body):
     """How results are ranked."""
 
-    ranker: Literal["none", "auto", "default-2024-11-15"] = "auto"
-    score_threshold: float = Field(default=0.0, ge=0, le=1)
+    ranker: str = "auto"
+    score_threshold: float | None = Field(default=None, ge=0, le=1)
+
+    @field_validator("ranker")
+    @classmethod
+    def _is_the_gateways(cls, ranker: str) -> str:
+        if ranker not in RANKERS:
+            raise ValueError(f"the ranker is the gateway's own; {' and '.join(RANKERS)} mean it")
+        return ranker
 
 
 class SearchStore(Body):
     """A question to a vector store."""
 
-    query: str | list[str] = Field(min_length=1)
+    query: str | list[str]
     rewrite_query: bool = False
     max_num_results: int = Field(default=10, ge=1, le=50)
     filters: dict[str, Any] | None = None
     ranking_options: RankingOptions = RankingOptions()
+
+    @field_validator("query")
+    @classmethod
+    def _is_few_questions(cls, query: str | list[str]) -> str | list[str]:
+        questions = [query] if isinstance(query, str) else query
+        if not 0 < len(questions) <= _MOST_QUERIES or not all(one.strip() for one in questions):
+            raise ValueError(f"it must be a question, or a list of 1 to {_MOST_QUERIES} questions")
+        if any(len(one) > _LONGEST_QUERY for one in questions):
+            raise ValueError(f"a question has at most {_LONGEST_QUERY} characters")
+        return query
+
+    @property
+    def queries(self) -> list[str]:
+        """All questions."""
+        return [self.query] if isinstance(self.query, str) else self.query
 
 
 def counts_view(counts: Counts) -> dict[str, int]:
@@ -204,8 +236,13 @@ def batch_view(batch: Batch) -> dict[str, Any]:
     }
 
 
-def result_view(passage: FoundPassage, *, explained: bool) -> dict[str, Any]:
-    """A search result as OpenAI's API shows it; ``explained``: with the score of every stage."""
+def result_view(passage: FoundPassage, *, explained: bool, raw: bool = False) -> dict[str, Any]:
+    """A search result as OpenAI's API shows it.
+
+    Args:
+        explained: with the score of every stage.
+        raw: BM25 among them, which depends on the words of all documents, hidden ones too.
+    """
     view: dict[str, Any] = {
         "file_id": passage.file_id,
         "filename": passage.filename,
@@ -219,7 +256,7 @@ def result_view(passage: FoundPassage, *, explained: bool) -> dict[str, Any]:
             "context": passage.context,
             "title": passage.title,
             "source": passage.source,
-            "scores": dict(passage.scores),
+            "scores": {stage: score for stage, score in passage.scores.items() if raw or stage != LEXICAL},
             "superseded_by": passage.superseded_by,
         }
     return view

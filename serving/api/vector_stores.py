@@ -21,7 +21,7 @@ from serving.api.vector_store_models import (
 )
 from serving.errors import InvalidRequest, ObjectNotFound
 from serving.knowledge.pages import Page
-from serving.knowledge.protocol import FoundPassage, SearchRequest, SearchResult
+from serving.knowledge.protocol import FoundPassage, SearchRequest, SearchResult, least_similarity
 from serving.knowledge.shelves import Attachment, Shelves, attachment
 
 Limit = Annotated[int, Query(ge=1, le=100)]
@@ -126,12 +126,12 @@ class VectorStoresApi:
     def search(
         self, request: Request, store_id: str, body: SearchStore, *, explain: Annotated[bool, Query()] = False
     ) -> dict[str, Any]:
-        """The passages that answer a question, best first; `explain`: with the scores of every stage."""
+        """The passages that answer a question, best first; `explain`: with the scores of every stage.
+
+        Only administrators are told BM25, what each arm brought, and notes.
+        """
         caller = caller_of(request)
         self._shelves.store(caller, store_id)
-        queries = [body.query] if isinstance(body.query, str) else body.query
-        if not queries or not all(query.strip() for query in queries):
-            raise InvalidRequest("`query` must be a question, or a list of questions.", param="query")
         if body.rewrite_query:
             raise InvalidRequest("Queries are searched as they are sent, not rewritten.", param="rewrite_query")
         results = [
@@ -142,24 +142,27 @@ class VectorStoresApi:
                     body.max_num_results,
                     caller.access,
                     body.filters,
-                    body.ranking_options.score_threshold or None,
-                    explain=explain,
+                    least_similarity(body.ranking_options.score_threshold),
+                    explain=explain and caller.admin,
                 )
             )
-            for query in queries
+            for query in body.queries
         ]
         found = joined([one.passages for one in results])[: body.max_num_results]
         view: dict[str, Any] = {
             "object": "vector_store.search_results.page",
-            "search_query": queries,
-            "data": [result_view(passage, explained=explain) for passage in found],
+            "search_query": body.queries,
+            "data": [result_view(passage, explained=explain, raw=caller.admin) for passage in found],
             "has_more": False,
             "next_page": None,
         }
         if explain:
-            view["superseded"] = [result_view(one, explained=True) for result in results for one in result.superseded]
+            superseded = (one for result in results for one in result.superseded)
+            view["superseded"] = [result_view(one, explained=True, raw=caller.admin) for one in superseded]
             view["expired"] = sum(result.expired for result in results)
             view["seconds"] = [dict(result.seconds) for result in results]
+        if explain and caller.admin:
+            # BM25, and what failed inside, would tell of documents that are hidden.
             view["arms"] = [
                 {name: [[one.file_id, one.number, one.score] for one in arm] for name, arm in result.arms.items()}
                 for result in results

@@ -83,7 +83,7 @@ def print_explained(answer: View) -> None:
         say(f"{_place(one)} is superseded by {by}", style="yellow")
     if answer["expired"]:
         say(f"left out because they have expired: {_documents(answer['expired'])}", style="yellow")
-    for note in answer["notes"]:
+    for note in answer.get("notes", ()):
         say(f"note: {note}", style="yellow")
     seconds = [f"{stage} {1000 * spent:.1f} ms" for part in answer["seconds"] for stage, spent in part.items()]
     if seconds:
@@ -96,15 +96,17 @@ def why(answer: View) -> str:
     if not answer["data"]:
         return "Nothing was found: no document that this key may see and the filter lets through has such a passage."
     first, *rest = answer["data"]
-    found = [_standing(first, arm, entries) for arm, entries in answer["arms"][0].items()]
-    sentence = f"{_place(first)} is first: {', '.join(found)}"
+    # Only administrators are told what each arm brought.
+    arms = answer["arms"][0] if "arms" in answer else {}
+    found = [_standing(first, arm, entries) for arm, entries in arms.items()]
+    sentence = f"{_place(first)} is first" + (f": {', '.join(found)}" if found else "")
     if not rest:
         return f"{sentence}; nothing else was found."
     last = next((stage for stage in reversed(_STAGES) if stage in first["scores"]), "")
     if last not in rest[0]["scores"]:
         return f"{sentence}."
     own, other = first["scores"][last], rest[0]["scores"][last]
-    how = "the reranker gave it" if last == "reranked" else "together that makes"
+    how = "the reranker gave it" if last == "reranked" else "together that makes" if found else "it scores"
     against = "as for the next" if own == other else f"against {other:.3g} for the next"
     return f"{sentence}; {how} {own:.3g}, {against}, {_place(rest[0])}."
 

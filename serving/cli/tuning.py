@@ -95,7 +95,7 @@ def tuned(
             f"{', '.join(unknown[:_UNKNOWN_SHOWN])}.",
         )
     answers = {one: ask(one) for one in qrels}
-    lists = {one: {name: _documents(arm) for name, arm in answer["arms"][0].items()} for one, answer in answers.items()}
+    lists = {one: _arms(answer) for one, answer in answers.items()}
     try:
         best = tune_fusion(lists, qrels, measuring)
     except ValueError as error:
@@ -154,6 +154,13 @@ def _source(document: View) -> str:
 
 def _id(document: View) -> str:
     return str(document["id"])
+
+
+def _arms(answer: View) -> dict[str, list[tuple[str, float]]]:
+    """What each arm found. Raises Failed where the key is not told."""
+    if "arms" not in answer:
+        raise Failed(REFUSED, "permission_denied", "Tuning needs scores that only an administrator's key is told.")
+    return {name: _documents(arm) for name, arm in answer["arms"][0].items()}
 
 
 def _documents(arm: Sequence[tuple[str, int, float]]) -> list[tuple[str, float]]:

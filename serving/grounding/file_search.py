@@ -8,7 +8,7 @@ from typing import Any
 from retrieval.filters import parse_filter
 from serving.engine.protocol import JsonObject
 from serving.errors import InvalidRequest
-from serving.knowledge.protocol import FoundPassage
+from serving.knowledge.protocol import RANKERS, FoundPassage
 
 KIND = "file_search"
 RESULTS = "file_search_call.results"
@@ -25,8 +25,8 @@ class FileSearch:
     stores: tuple[str, ...]
     most: int
     filters: JsonObject | None = None
-    threshold: float = 0.0
-    """Score below which a passage is left out, in [0, 1]."""
+    threshold: float | None = None
+    """Score below which a passage is left out, in [0, 1]; None: as the stores have it."""
     with_results: bool = False
 
 
@@ -157,14 +157,20 @@ def _parse(tool: JsonObject, place: str, *, with_results: bool) -> FileSearch:
     )
 
 
-def _threshold(options: Any, place: str) -> float:
+def _threshold(options: Any, place: str) -> float | None:
     if options is None:
-        return 0.0
+        return None
     if not isinstance(options, dict):
         raise InvalidRequest("`ranking_options` must be an object.", param=place)
+    if unknown := [name for name in options if name not in ("ranker", "score_threshold")]:
+        raise InvalidRequest(f"`{unknown[0]}` is not a ranking option here.", param=f"{place}.{unknown[0]}")
+    if options.get("ranker", RANKERS[0]) not in (*RANKERS, None):
+        raise InvalidRequest(
+            f"The ranker is the gateway's own; {' and '.join(RANKERS)} mean it.", param=f"{place}.ranker"
+        )
     value = options.get("score_threshold")
     if value is None:
-        return 0.0
+        return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise InvalidRequest("`score_threshold` must be a number from 0 to 1.", param=f"{place}.score_threshold")
     return float(value)

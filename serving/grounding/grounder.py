@@ -19,7 +19,7 @@ from serving.grounding.file_search import FileSearch, FileSearchCall, is_asked, 
 from serving.grounding.grounded import Grounded, Outcome
 from serving.grounding.prompt import CountTokens, ground, question_text
 from serving.grounding.responses import ResponseCleaner, finish_response
-from serving.knowledge.protocol import FoundPassage, KnowledgeClient, SearchRequest, SearchResult
+from serving.knowledge.protocol import FoundPassage, KnowledgeClient, SearchRequest, SearchResult, least_similarity
 from serving.tasks import Resolution
 
 logger = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class Grounder:
         if haul.call is not None:
             search = haul.call.search
             request = SearchRequest(
-                search.stores, question, search.most, access, search.filters, search.threshold or None
+                search.stores, question, search.most, access, search.filters, least_similarity(search.threshold)
             )
             try:
                 result = await self._ask(request, settings.timeout_s)

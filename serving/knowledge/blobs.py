@@ -3,7 +3,8 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import fsspec
@@ -12,7 +13,9 @@ from fsspec.implementations.local import LocalFileSystem
 from adapters.errors import StoreUnavailable
 from serving.config import ArtifactSettings
 
-_ID = re.compile(r"file-[0-9a-f]{32}")
+_PARTIAL = ".partial"
+_ID = re.compile(rf"file-[0-9a-f]{{32}}({re.escape(_PARTIAL)})?")
+"""A file, or what a broken write left of one."""
 
 
 class Blobs:
@@ -53,6 +56,25 @@ class Blobs:
             except FileNotFoundError:
                 return
 
+    def entries(self) -> list[tuple[str, float]]:
+        """What there is, also of writes that broke off: names that :meth:`delete` takes, and ages in seconds."""
+        now = datetime.now(UTC)
+        found: list[tuple[str, float]] = []
+        with _translated():
+            self._fs.invalidate_cache(self._root)
+            try:
+                paths = self._fs.ls(self._root, detail=False)
+            except FileNotFoundError:
+                return []
+            for path in paths:
+                name = str(path).rpartition("/")[2]
+                # Deleted since it was listed is as good as never there.
+                with suppress(FileNotFoundError):
+                    if _ID.fullmatch(name):
+                        changed = self._fs.modified(path)
+                        found.append((name, (now - changed.replace(tzinfo=changed.tzinfo or UTC)).total_seconds()))
+        return found
+
     def _path(self, file_id: str) -> str:
         if not _ID.fullmatch(file_id):
             raise ValueError(f"not a file id: {file_id!r}")
@@ -60,7 +82,7 @@ class Blobs:
 
 
 def _write_durably(path: Path, data: bytes) -> None:
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}{_PARTIAL}")
     with partial.open("wb") as file:
         file.write(data)
         file.flush()

@@ -8,7 +8,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 from adapters.errors import AdapterError
-from retrieval.errors import DocumentUnreadable, KnowledgeError
+from retrieval.errors import AttributesInvalid, DocumentUnreadable, KnowledgeError
+from retrieval.filters import parse_attributes
 from retrieval.sources import SourceFile, SourceProblem, Validators, read_path
 from retrieval.web_source import Unchanged, read_url
 from serving.auth import Caller
@@ -19,7 +20,7 @@ from serving.knowledge.library import Library
 from serving.knowledge.shelves import Attachment, Shelves
 from serving.knowledge.store_records import Stores
 from serving.knowledge.sync import ORIGIN, Held, SyncPlan, sync_attributes
-from serving.knowledge.types import StoreRecord
+from serving.knowledge.types import StoreRecord, document_meta
 from serving.knowledge.views import Publisher
 from serving.settings.knowledge import KnowledgeBaseSettings, SourceSettings
 
@@ -161,6 +162,11 @@ class ConfiguredBases:
             self._note(SourceProblem(file.source, "another source of this store has a file of this name"), plan)
             return
         attributes = sync_attributes(file.source, plan.origin, source.labels)
+        try:
+            document_meta("", file.name, "", parse_attributes(attributes))
+        except AttributesInvalid as error:
+            self._note(SourceProblem(file.source, str(error)), plan)
+            return
         memo = self._digests.get((plan.origin, file.source))
         is_same = memo is not None and file.modified is not None and memo[:2] == (file.size, file.modified)
         if memo is not None and is_same and not plan.wants(file.source, memo[2], attributes):
@@ -175,11 +181,15 @@ class ConfiguredBases:
         if not plan.wants(file.source, digest, attributes):
             return
         old = plan.held.get(file.source)
-        if old is not None and old.sha256 == digest and not old.failed:
+        if old is None or old.sha256 != digest:
+            record = self._library.upload(OWNER, file.name, data, "assistants")
+            self._shelves.attach(OWNER, store.id, [Attachment(record.id, attributes)])
+        elif old.failed:
+            # That its bytes are missing may be why.
+            self._library.restore(old.file_id, data)
+            self._shelves.attach(OWNER, store.id, [Attachment(old.file_id, attributes)])
+        else:
             self._shelves.set_attributes(OWNER, store.id, old.file_id, attributes)
-            return
-        record = self._library.upload(OWNER, file.name, data, "assistants")
-        self._shelves.attach(OWNER, store.id, [Attachment(record.id, attributes)])
 
     def _held(self, store: StoreRecord) -> list[Held]:
         return [

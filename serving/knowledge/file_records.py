@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, text
 
 from adapters.database import Database
 from serving.knowledge.tables import documents, files
 from serving.knowledge.types import FileRecord, labels_of
+
+_AT_ONCE = 500
+_SERIALS_LOCK = 0x6C6F7273  # "lors": one number that every Loraplex process agrees on
 
 
 class Files:
@@ -54,6 +57,15 @@ class Files:
                 found.setdefault(row.file_id, []).append((row.store_id, labels_of(row.labels)))
         return found
 
+    def known(self, file_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that have a record."""
+        found: set[str] = set()
+        with self._database.reading() as connection:
+            for start in range(0, len(file_ids), _AT_ONCE):
+                query = select(files.c.id).where(files.c.id.in_(file_ids[start : start + _AT_ONCE]))
+                found.update(connection.execute(query).scalars())
+        return found
+
     def expired(self, now: int) -> list[str]:
         """Files whose time is over at ``now``, Unix seconds."""
         with self._database.reading() as connection:
@@ -61,5 +73,7 @@ class Files:
 
 
 def next_serial(connection: Connection, table: Any) -> int:
-    """The place behind the last; the transaction keeps it."""
+    """The place behind the last; the transaction keeps it: whoever else writes waits for its end."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SERIALS_LOCK})
     return int(connection.execute(select(func.coalesce(func.max(table.c.serial), 0))).scalar_one()) + 1

@@ -1,11 +1,14 @@
 """What callers do with files: upload, read, delete, each only with what they may see."""
 
 import hashlib
+import logging
 import time
 import unicodedata
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
+from adapters.errors import StoreUnavailable
 from serving.auth import Caller
 from serving.errors import BodyTooLarge, InvalidRequest, ObjectNotFound
 from serving.knowledge.blobs import Blobs
@@ -19,6 +22,9 @@ from serving.knowledge.views import Publisher
 PURPOSES = ("assistants", "user_data", "fine-tune", "evals")
 _LONGEST_NAME = 255
 _AT_ONCE = 200
+_TIDY_AFTER_S = 3600.0
+
+logger = logging.getLogger(__name__)
 
 
 class Library:
@@ -65,20 +71,24 @@ class Library:
             raise BodyTooLarge(f"The file is larger than this gateway accepts ({self._max_file_bytes} bytes).")
         file_id = f"file-{uuid.uuid4().hex}"
         now = int(self._now())
-        self._blobs.put(file_id, data)
-        return self._files.add(
-            FileRecord(
-                id=file_id,
-                serial=0,
-                filename=clean_filename(filename),
-                bytes=len(data),
-                sha256=hashlib.sha256(data).hexdigest(),
-                purpose=purpose,
-                owner=caller.name,
-                created_at=now,
-                expires_at=None if expires_after_s is None else now + expires_after_s,
-            )
+        record = FileRecord(
+            id=file_id,
+            serial=0,
+            filename=clean_filename(filename),
+            bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            purpose=purpose,
+            owner=caller.name,
+            created_at=now,
+            expires_at=None if expires_after_s is None else now + expires_after_s,
         )
+        self._blobs.put(file_id, data)
+        try:
+            return self._files.add(record)
+        except Exception:
+            with suppress(StoreUnavailable):
+                self._blobs.delete(file_id)
+            raise
 
     def file(self, caller: Caller, file_id: str) -> FileRecord:
         """One file. Raises ObjectNotFound."""
@@ -107,10 +117,25 @@ class Library:
             raise ObjectNotFound(f"The content of {record.id} is gone.", param="file_id")
         return record, data
 
+    def restore(self, file_id: str, data: bytes) -> None:
+        """Put a file's own bytes in their place again. Raises StoreUnavailable."""
+        self._blobs.put(file_id, data)
+
     def delete(self, caller: Caller, file_id: str) -> None:
-        """Delete a file and take it out of every store. Raises PermissionDenied, ObjectNotFound."""
+        """Delete a file and take it out of every store. Raises PermissionDenied, ObjectNotFound.
+
+        One that is also where the caller may not see it stays there, and is gone for the caller.
+        """
         caller.require_writer()
-        self.forget(self.file(caller, file_id).id)
+        record = self.file(caller, file_id)
+        visible, hidden = self._places(caller, record.id)
+        if not hidden:
+            self.forget(record.id)
+            return
+        for store_id in visible:
+            self._documents.detach(store_id, record.id)
+            self._publisher.document(store_id, record.id)
+        self._changed()
 
     def forget(self, file_id: str) -> None:
         """The same, whoever asks."""
@@ -130,6 +155,27 @@ class Library:
         """Delete the files whose time is over."""
         for file_id in self._files.expired(int(self._now())):
             self.forget(file_id)
+
+    def tidy(self) -> None:
+        """Delete bytes without a record: of uploads that broke off, and of files whose bytes could not be deleted."""
+        # A younger one may be of an upload that is about to write its record.
+        old = [name for name, age_s in self._blobs.entries() if age_s > _TIDY_AFTER_S]
+        known = self._files.known(old)
+        for name in old:
+            if name not in known:
+                logger.info("%s has no record and is deleted", name)
+                self._blobs.delete(name)
+
+    def _places(self, caller: Caller, file_id: str) -> tuple[list[str], list[str]]:
+        """The stores in which a caller sees a file, and the others that have it."""
+        labels = {store.id: store.labels for store in self._stores.all()}
+        visible: list[str] = []
+        hidden: list[str] = []
+        for store_id, own in self._files.attachments([file_id]).get(file_id, []):
+            # A store may have been made since they were read.
+            seen = store_id in labels and caller.access.allows(own) and caller.access.allows(labels[store_id])
+            (visible if seen or caller.access.everything else hidden).append(store_id)
+        return visible, hidden
 
     def _visible(self, caller: Caller, records: list[FileRecord]) -> list[FileRecord]:
         access = caller.access

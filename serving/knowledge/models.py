@@ -43,6 +43,7 @@ class Models:
     def __init__(self, settings: KnowledgeSettings) -> None:
         self._settings = settings
         self._embedders: dict[str, _Once[Embedder]] = {}
+        self._uncached: dict[str, _Once[Embedder]] = {}
         self._describers: dict[str, _Once[Describer]] = {}
         self._registering = threading.Lock()
         self._reranker = _Once(self._load_reranker)
@@ -52,9 +53,18 @@ class Models:
         """The embedder of ``settings``; default: the configured one. Raises EmbedderUnavailable."""
         chosen = settings or self._settings.embedder
         with self._registering:
-            # How many texts are embedded at once makes no other model of it.
-            name = chosen.model_dump_json(exclude={"batch_size"})
-            once = self._embedders.setdefault(name, _Once(lambda: self._load_embedder(chosen)))
+            once = self._embedders.setdefault(_name(chosen), _Once(lambda: self._load_embedder(chosen)))
+        return once()
+
+    def uncached_embedder(self, settings: EmbedderSettings | None = None) -> Embedder:
+        """The same model, every time from the beginning: how long a cache takes tells what documents say.
+
+        Raises:
+            EmbedderUnavailable: it cannot be loaded or reached.
+        """
+        chosen = settings or self._settings.embedder
+        with self._registering:
+            once = self._uncached.setdefault(_name(chosen), _Once(lambda: _make_embedder(chosen)))
         return once()
 
     def describer(self, settings: DescriberSettings | None) -> Describer | None:
@@ -76,13 +86,17 @@ class Models:
     def close(self) -> None:
         """Release connections and files. Models may not be used after."""
         with self._registering:
-            clients: list[_Once[Any]] = [*self._embedders.values(), *self._describers.values()]
+            clients: list[_Once[Any]] = [
+                *self._embedders.values(),
+                *self._uncached.values(),
+                *self._describers.values(),
+            ]
         for client in clients:
             client.close()
         self._reranker.close()
 
     def _load_embedder(self, settings: EmbedderSettings) -> Embedder:
-        embedder = _make_embedder(settings)
+        embedder = self.uncached_embedder(settings)
         cache = self._settings
         if not cache.cache_bytes:
             return embedder
@@ -104,6 +118,11 @@ class Models:
                 key = secret(settings.api_key_env, RerankerUnavailable)
                 return UrlReranker(settings.url or "", settings.model or "", api_key=key)
         return self.late_interaction()
+
+
+def _name(settings: EmbedderSettings) -> str:
+    """How many texts are embedded at once makes no other model of it."""
+    return settings.model_dump_json(exclude={"batch_size"})
 
 
 def _make_embedder(settings: EmbedderSettings) -> Embedder:

@@ -7,6 +7,9 @@ from typing import Protocol
 from retrieval.types import Access, AttributeValue
 from serving.engine.protocol import JsonObject
 
+RANKERS = ("auto", "default-2024-11-15")
+"""OpenAI's names that stand for the gateway's own ranking."""
+
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
@@ -85,6 +88,11 @@ class SearchResult:
     """What was left out, for the operator."""
     arms: Mapping[str, tuple[ArmEntry, ...]] = field(default_factory=dict)
     """``dense`` and ``lexical`` alone, best first; only where asked for."""
+
+
+def least_similarity(score_threshold: float | None) -> float | None:
+    """The ``min_score`` that keeps the passages of this relevance: all of them at 0, which also the unlike have."""
+    return -1.0 if score_threshold == 0 else score_threshold
 
 
 class KnowledgeClient(Protocol):

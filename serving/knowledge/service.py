@@ -4,13 +4,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from time import monotonic
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from adapters.database import Database
-from adapters.errors import CatalogUnavailable
+from adapters.errors import CatalogUnavailable, StoreUnavailable
 from monitoring.knowledge import KnowledgeMetrics
 from retrieval.indexes.protocol import IndexStore
 from retrieval.parsing.isolated import IsolatedParser
@@ -39,6 +40,8 @@ from serving.knowledge.views import Publisher, Views
 logger = logging.getLogger(__name__)
 
 _CHORES_S = 60.0
+_TIDY_S = 3600.0
+"""The artifact store is listed for it, which a bucket charges for."""
 
 
 class KnowledgeService:
@@ -78,6 +81,7 @@ class KnowledgeService:
             self._metrics,
             discard=lambda file_id: self._library.discard(file_id),
         )
+        wake = self._ingestion.wake
         self._library = Library(
             self._files,
             self._stores,
@@ -85,10 +89,10 @@ class KnowledgeService:
             blobs,
             self._publisher,
             max_file_bytes=settings.max_file_bytes,
-            changed=self._ingestion.wake,
+            changed=wake,
         )
         self._shelves = Shelves(
-            self._stores, self._documents, self._library, self._publisher, changed=self._ingestion.wake
+            self._stores, self._documents, self._library, self._publisher, changed=wake, reserved=settings.bases
         )
         self._searcher = Searcher(settings, self._views, models, self._indexes)
         self._configured = ConfiguredBases(
@@ -146,12 +150,16 @@ class KnowledgeService:
         return [] if index is None else [passage.text for passage in index.passages(document.edition)]
 
     def _do_chores(self) -> None:
+        tidy_at = monotonic()
         while not self._stopping.wait(_CHORES_S):
             try:
                 self._library.expire()
                 self._shelves.note_use(self._views.touched())
                 self._shelves.expire()
-            except CatalogUnavailable as error:
+                if tidy_at <= monotonic():
+                    tidy_at = monotonic() + _TIDY_S
+                    self._library.tidy()
+            except (CatalogUnavailable, StoreUnavailable) as error:
                 logger.warning("nothing expires now: %s", error)
             except Exception:
                 logger.exception("what has expired could not be removed; trying again")

@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,9 @@ class Shelves:
 
     A store is seen by keys that have one of its labels, or by all where it has none; a document in it by those that
     besides have one of the document's. What a caller may not see does not exist for it, and is not counted.
+
+    Args:
+        reserved: names that the configuration gives to its own stores, and callers to none.
     """
 
     def __init__(
@@ -65,9 +68,11 @@ class Shelves:
         publisher: Publisher,
         *,
         changed: Callable[[], None],
+        reserved: Collection[str] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
         self._stores = stores
+        self._reserved = frozenset(reserved)
         self._documents = documents
         self._library = library
         self._publisher = publisher
@@ -79,8 +84,9 @@ class Shelves:
     def create(
         self, caller: Caller, name: str, metadata: Mapping[str, str], *, expires_after_days: int | None = None
     ) -> ShelvedStore:
-        """A new store. Raises PermissionDenied, AttributesInvalid."""
+        """A new store. Raises PermissionDenied, AttributesInvalid; InvalidRequest for a reserved name."""
         caller.require_writer()
+        self._require_free(name)
         now = int(self._now())
         record = StoreRecord(
             id=f"vs_{uuid.uuid4().hex}",
@@ -113,11 +119,12 @@ class Shelves:
         return [record for record in self._stores.all() if caller.access.allows(record.labels)]
 
     def update(self, caller: Caller, store_id: str, changes: Mapping[str, Any]) -> ShelvedStore:
-        """Change name, metadata or expiry. Raises VectorStoreNotFound, PermissionDenied, AttributesInvalid."""
+        """Change name, metadata or expiry. Raises VectorStoreNotFound, and as :meth:`create`."""
         caller.require_writer()
         record = self._seen(caller, store_id)
         self._require_owner(caller, record)
         values = dict(changes)
+        self._require_free(values.get("name"))
         if "metadata" in values:
             values["labels"] = self._own_labels(caller, values["metadata"].get("labels"))
         if values:
@@ -292,6 +299,10 @@ class Shelves:
         if not caller.admin and (foreign := labels - caller.labels):
             raise PermissionDenied(f"Your API key does not have the label `{min(foreign)}`.")
         return labels
+
+    def _require_free(self, name: str | None) -> None:
+        if name in self._reserved:
+            raise InvalidRequest(f"The configuration keeps the vector store `{name}`: use another name.", param="name")
 
     def _require_owner(self, caller: Caller, record: StoreRecord) -> None:
         if record.configured:

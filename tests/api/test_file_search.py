@@ -235,6 +235,16 @@ async def test_only_good_enough_passages_are_taken(grounded: RunningGateway) -> 
     assert answer.headers["x-loraplex-passages"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("options", "least"), [({}, None), ({"score_threshold": 0}, -1), ({"score_threshold": 0.2}, 0.2)]
+)
+async def test_a_threshold_of_zero_overrules_that_of_the_store(
+    grounded: RunningGateway, knowledge: MemoryKnowledge, options: Any, least: float | None
+) -> None:
+    await _respond(grounded, tools=[FILE_SEARCH | {"ranking_options": options}])
+    assert knowledge.requests[-1].min_score == least
+
+
 async def test_a_tool_that_is_forbidden_is_not_searched_with(
     grounded: RunningGateway, knowledge: MemoryKnowledge
 ) -> None:

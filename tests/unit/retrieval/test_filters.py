@@ -82,6 +82,13 @@ def nested(depth: int) -> dict[str, Any]:
         ({"type": "and", "filters": {"type": "eq"}}, "at least one"),
         (nested(9), "nested 8 deep"),
         ({"type": "or", "filters": [compare("eq", "a", 1)] * (MAX_COMPARISONS + 1)}, "64 comparisons"),
+        (
+            {
+                "type": "and",
+                "filters": [compare("in", "a", [1] * 256), compare("nin", "b", [1] * 256), compare("eq", "c", 1)],
+            },
+            "512 values",
+        ),
     ],
 )
 def test_what_is_no_filter_is_refused_with_its_place(data: Any, message: str) -> None:

@@ -61,6 +61,13 @@ def test_many_different_questions_do_not_grow_the_table_for_ever() -> None:
     assert len(table._remembered) <= 64
 
 
+def test_a_large_filter_is_not_kept_with_what_it_selects() -> None:
+    table = DocumentTable({1: DocumentMeta("open", attributes={"a": "x"})})
+    condition = parse_filter({"type": "in", "key": "a", "value": ["x", *(f"{n:0512}" for n in range(200))]})
+    assert table.select(Access(), 0, condition).allowed.tolist() == [1]
+    assert max(len(key) for _, key in table._remembered) <= 64
+
+
 def test_what_only_time_leaves_out_is_counted() -> None:
     table = DocumentTable({1: DocumentMeta("old", expires_at=10)})
     assert table.expired(Access(everything=True), 10) == 1

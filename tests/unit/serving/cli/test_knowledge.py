@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.knowledge_terminal import KnowledgeTerminal, knowledge_terminal
+from tests.knowledge_live import key_of
+from tests.knowledge_terminal import KnowledgeTerminal, knowledge_terminal, write
 from tests.lifecycle import until
 
 KEY = "a-readers-key"
@@ -102,6 +103,17 @@ async def test_an_explanation_shows_every_stage_and_says_why_the_first_is_first(
         assert set(answer["arms"][0]) == {"dense", "lexical"}
         unheard = await cli.run("knowledge", "explain", "handbook", "zebra")
         assert "nothing was found by words" in unheard
+
+
+async def test_a_key_that_is_no_administrators_gets_an_explanation_without_the_arms(tmp_path: Path) -> None:
+    keys = [key_of("root", admin=True), key_of("bob")]
+    async with terminal(tmp_path, api_keys=keys) as cli:
+        write(tmp_path / "docs", refunds="Refunds are paid within thirty days.", shop="The shop opens at nine.")
+        await cli.run("ingest", str(tmp_path / "docs"), "--to", "handbook", env={"LORAPLEX_API_KEY": "root"})
+        asked = ("knowledge", "explain", "handbook", "when are refunds paid")
+        output = await cli.run(*asked, env={"LORAPLEX_API_KEY": "bob"})
+        assert "Lexical" not in output
+        assert "refunds.md, passage 0 is first; it scores 1, against 0 for the next, shop.md, passage 0." in output
 
 
 async def test_a_document_is_removed_by_its_source_or_id_and_its_file_with_it(tmp_path: Path) -> None:

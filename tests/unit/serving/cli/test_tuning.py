@@ -76,6 +76,13 @@ def test_one_arm_alone_cannot_be_weighed() -> None:
         tuned(STORE, DOCUMENTS, QUESTIONS, "mrr", lambda question: single)
 
 
+def test_a_key_that_is_not_told_the_arms_cannot_tune() -> None:
+    untold = {name: value for name, value in answer().items() if name != "arms"}
+    with pytest.raises(Failed, match="administrator") as refused:
+        tuned(STORE, DOCUMENTS, QUESTIONS, "mrr", lambda question: untold)
+    assert refused.value.code == "permission_denied"
+
+
 def test_an_unknown_measure_is_told_with_those_that_there_are() -> None:
     with pytest.raises(Failed, match="there are ndcg@K, recall@K and mrr"):
         tuned(STORE, DOCUMENTS, QUESTIONS, "bleu", lambda question: answer())

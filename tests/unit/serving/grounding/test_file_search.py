@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from serving.errors import InvalidRequest
 from serving.grounding.file_search import take_file_search
 
 FILE_SEARCH: Any = {"type": "file_search", "vector_store_ids": ["policies"]}
@@ -58,3 +59,29 @@ def test_earlier_searches_leave_the_conversation() -> None:
     message = {"role": "user", "content": "why?"}
     rest, _ = take_file_search({"tools": [FILE_SEARCH], "input": [{"type": "file_search_call", "id": "fs_1"}, message]})
     assert rest["input"] == [message]
+
+
+@pytest.mark.parametrize(
+    ("options", "threshold"),
+    [
+        (None, None),
+        ({}, None),
+        ({"ranker": "auto", "score_threshold": None}, None),
+        ({"ranker": "default-2024-11-15", "score_threshold": 0}, 0),
+        ({"score_threshold": 0.5}, 0.5),
+    ],
+)
+def test_a_threshold_of_zero_is_not_the_same_as_none(options: Any, threshold: float | None) -> None:
+    _, search = take_file_search({"tools": [FILE_SEARCH | {"ranking_options": options}], "input": "why?"})
+    assert search is not None
+    assert search.threshold == threshold
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [({"ranker": "none"}, "ranker"), ({"ranker": ["auto"]}, "ranker"), ({"hybrid_search": {}}, "hybrid_search")],
+)
+def test_ranking_that_would_be_ignored_is_refused(options: Any, name: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        take_file_search({"tools": [FILE_SEARCH | {"ranking_options": options}], "input": "why?"})
+    assert refused.value.param == f"tools[0].ranking_options.{name}"

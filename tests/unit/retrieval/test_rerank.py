@@ -1,0 +1,33 @@
+"""Late interaction, over vectors that need no model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from retrieval.rerank import LateInteractionReranker
+from retrieval.types import Vectors
+from tests.word_embedder import WordEmbedder
+
+
+class TokenWords(WordEmbedder):
+    """A vector for each token: its length in letters says which."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_once: list[int] = []
+
+    def token_vectors(self, texts: Sequence[str], *, query: bool) -> list[Vectors]:
+        self.at_once.append(len(texts))
+        return [np.eye(16, dtype=np.float32)[[len(word) for word in text.split()]] for text in texts]
+
+
+def test_the_vectors_of_all_texts_are_never_in_memory_together() -> None:
+    embedder = TokenWords()
+    texts = ["x" * (1 + number % 9) for number in range(70)]
+    scores = LateInteractionReranker(embedder).score("xxx", texts)
+    assert scores == [float(len(text) == 3) for text in texts]
+    assert embedder.at_once == [1, 32, 32, 6]
+
+
+def test_no_texts_have_no_scores() -> None:
+    assert LateInteractionReranker(TokenWords()).score("xxx", []) == []
