@@ -6,7 +6,7 @@ import time
 import unicodedata
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from adapters.errors import StoreUnavailable
 from serving.auth import Caller
@@ -133,16 +133,20 @@ class Library:
             self.forget(record.id)
             return
         for store_id in visible:
-            self._documents.detach(store_id, record.id)
-            self._publisher.document(store_id, record.id)
+            with self._publisher.changing(store_id):
+                self._documents.detach(store_id, record.id)
+                self._publisher.document(store_id, record.id)
         self._changed()
 
     def forget(self, file_id: str) -> None:
         """The same, whoever asks."""
         places = self._files.attachments([file_id]).get(file_id, [])
-        self._files.delete(file_id)
-        for store_id, _ in places:
-            self._publisher.document(store_id, file_id)
+        with ExitStack() as changes:
+            for store_id, _ in places:
+                changes.enter_context(self._publisher.changing(store_id))
+            self._files.delete(file_id)
+            for store_id, _ in places:
+                self._publisher.document(store_id, file_id)
         self._blobs.delete(file_id)
         self._changed()
 

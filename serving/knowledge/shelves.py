@@ -104,8 +104,9 @@ class Shelves:
             building_name=None,
             building_recipe=None,
         )
-        self._stores.add(record)
-        self._publisher.store(record.id)
+        with self._publisher.changing(record.id):
+            self._stores.add(record)
+            self._publisher.store(record.id)
         return self.store(caller, record.id)
 
     def store(self, caller: Caller, store_id: str) -> ShelvedStore:
@@ -128,8 +129,9 @@ class Shelves:
         if "metadata" in values:
             values["labels"] = self._own_labels(caller, values["metadata"].get("labels"))
         if values:
-            self._stores.change(record.id, **values)
-            self._publisher.store(record.id)
+            with self._publisher.changing(record.id):
+                self._stores.change(record.id, **values)
+                self._publisher.store(record.id)
         return self.store(caller, store_id)
 
     def delete(self, caller: Caller, store_id: str) -> None:
@@ -137,8 +139,9 @@ class Shelves:
         caller.require_writer()
         record = self._seen(caller, store_id)
         self._require_owner(caller, record)
-        self._stores.delete(record.id)
-        self._publisher.store(record.id)
+        with self._publisher.changing(record.id):
+            self._stores.delete(record.id)
+            self._publisher.store(record.id)
         self._changed()
 
     def attach(
@@ -154,12 +157,12 @@ class Shelves:
         record = self._seen(caller, store_id)
         if is_expired(record, self._now()):
             raise InvalidRequest("The vector store has expired.", param="vector_store_id")
-        with self._attaching:
+        with self._attaching, self._publisher.changing(record.id):
             rows = [self._row(caller, record, attachment, batch_id) for attachment in attachments]
             _replace_earlier(rows)
             self._documents.attach(rows)
-        # Its passages are served until they are made anew, but to whom, is as it is said now.
-        self._publisher.document(record.id, *(attachment.file_id for attachment in attachments))
+            # Its passages are served until they are made anew, but to whom, is as it is said now.
+            self._publisher.document(record.id, *(attachment.file_id for attachment in attachments))
         self._changed()
 
     def document(self, caller: Caller, store_id: str, file_id: str) -> DocumentRecord:
@@ -204,16 +207,18 @@ class Shelves:
         record = self.document(caller, store_id, file_id)
         labels = self._own_labels(caller, attributes.get("labels"))
         document_meta(record.file_id, record.filename, record.title, attributes)
-        self._documents.set_attributes(record.id, attributes, labels)
-        self._publisher.document(store_id, file_id)
+        with self._publisher.changing(store_id):
+            self._documents.set_attributes(record.id, attributes, labels)
+            self._publisher.document(store_id, file_id)
         return self.document(caller, store_id, file_id)
 
     def detach(self, caller: Caller, store_id: str, file_id: str) -> None:
         """Take a file out of a store. Raises as :meth:`document`, and PermissionDenied."""
         caller.require_writer()
         record = self.document(caller, store_id, file_id)
-        self._documents.detach(store_id, record.file_id)
-        self._publisher.document(store_id, record.file_id)
+        with self._publisher.changing(store_id):
+            self._documents.detach(store_id, record.file_id)
+            self._publisher.document(store_id, record.file_id)
         self._changed()
 
     def create_batch(self, caller: Caller, store_id: str, attachments: Sequence[Attachment]) -> Batch:
@@ -245,15 +250,17 @@ class Shelves:
         """These stores were searched lately."""
         for store_id in store_ids:
             self._stores.change(store_id, last_active_at=int(self._now()))
-            self._publisher.store(store_id)
 
     def expire(self) -> None:
         """Empty the stores whose time is over; their records stay, to say so."""
         for record in self._stores.all():
             if is_expired(record, self._now()) and record.index_name is not None:
-                self._documents.detach_all(record.id)
-                self._stores.change(record.id, index_name=None, recipe=None, building_name=None, building_recipe=None)
-                self._publisher.store(record.id)
+                with self._publisher.changing(record.id):
+                    self._documents.detach_all(record.id)
+                    self._stores.change(
+                        record.id, index_name=None, recipe=None, building_name=None, building_recipe=None
+                    )
+                    self._publisher.store(record.id)
                 self._changed()
 
     def _row(self, caller: Caller, store: StoreRecord, attachment: Attachment, batch_id: str | None) -> dict[str, Any]:
