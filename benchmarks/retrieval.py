@@ -22,6 +22,12 @@ def main() -> int:
     add_common_options(parser)
     parser.add_argument("--embedder", type=Path, help="folder of a sentence-transformers model; default: the demo's")
     part_options(parser, "quality")("--data", type=Path, default=Path("../shared/data"), help="the judged sets' folder")
+    part_options(parser, "quality")(
+        "--without-reranking",
+        default=False,
+        action="store_true",
+        help="leave late interaction out: it takes half an hour",
+    )
     latency = part_options(parser, "latency")
     latency("--milvus", help="URL of a Milvus server; without it Milvus Lite is measured")
     latency("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="passages")

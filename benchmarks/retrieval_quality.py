@@ -81,6 +81,7 @@ class _Bench:
         self._table = DocumentTable({number: DocumentMeta(name) for number, name in enumerate(self._names)})
         self._measures = [Measure(name) for name in MEASURES[judged.name]]
         self._reranker = _Remembering(LateInteractionReranker(embedder))
+        self._without_reranking: bool = options.without_reranking
         self._questions = dict(list(judged.questions.items())[: 24 if options.quick else None])
 
     def run(self) -> tuple[dict[str, Any], list[Target]]:
@@ -98,7 +99,7 @@ class _Bench:
             "fused, tuned on the other half": _fused(lists, tuned.method, tuned.weights),
             "defaults": self._retrieved(RetrievalOptions(), rerank=False),
         }
-        for weight in (0.25, 0.5, 1.0):
+        for weight in () if self._without_reranking else (0.25, 0.5, 1.0):
             how = RetrievalOptions(rerank_weight=weight)
             runs[f"late interaction, weight {weight}"] = self._retrieved(how, rerank=True)
         every = self._qrels()

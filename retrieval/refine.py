@@ -28,7 +28,7 @@ def without_near_duplicates(matches: Sequence[Match], threshold: float) -> list[
     shingles: list[frozenset[tuple[str, ...]]] = []
     for match in matches:
         own = shingles_of(match.passage.text)
-        if all(resemblance(own, other) < threshold for other in shingles):
+        if not any(_resembles(own, other, threshold) for other in shingles):
             kept.append(match)
             shingles.append(own)
     return kept
@@ -68,8 +68,15 @@ def shingles_of(text: str) -> frozenset[tuple[str, ...]]:
 
 def resemblance(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> float:
     """The Jaccard similarity of two sets."""
-    union = len(one | other)
-    return len(one & other) / union if union else 1.0
+    shared = len(one & other)
+    union = len(one) + len(other) - shared
+    return shared / union if union else 1.0
+
+
+def _resembles(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]], threshold: float) -> bool:
+    """Sets of sizes that differ by more than the threshold need no closer look, and most pairs do."""
+    sizes = sorted((len(one), len(other)))
+    return sizes[0] >= threshold * sizes[1] and resemblance(one, other) >= threshold
 
 
 def _replaces(later: Match, earlier: Match, meta_of: Callable[[int], DocumentMeta], threshold: float) -> bool:

@@ -65,7 +65,7 @@ def test_a_failed_document_whose_file_changed_is_a_new_file(synced: Synced) -> N
     (synced.folder / "a.md").write_text("other text")
     again = synced.sync()["a.md"]
     assert again.file_id != document.file_id
-    assert again.replaces == (document.file_id,)
+    assert [file_id for file_id, _ in again.replaces] == [document.file_id]
 
 
 def test_a_file_whose_name_cannot_be_kept_stops_no_other_and_is_told_once(
