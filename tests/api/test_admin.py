@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.lifecycle import PATIENCE_S, World, world
+from tests.lifecycle import PATIENCE_S, World, until, world
 from tests.live import served_control
 
 ADMIN_KEY, USER_KEY = "admin-key", "user-key"
@@ -216,4 +216,6 @@ async def test_a_client_that_goes_away_does_not_stop_its_promote(tmp_path: Path)
         async with asyncio.timeout(PATIENCE_S):
             while (await client.get("/adapters/triage")).json()["alias"] is None:
                 pass
+        # Nobody waited for the call's end, and only then has every replica seen the flip.
+        await until(lambda: "triage" in replica.residency.snapshot.aliases, "the replica's next look")
         assert await replica.ask("triage") == (version, version)
