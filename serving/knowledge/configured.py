@@ -21,7 +21,6 @@ from serving.knowledge.shelves import Attachment, Shelves
 from serving.knowledge.store_records import Stores
 from serving.knowledge.sync import ORIGIN, Held, SyncPlan, sync_attributes
 from serving.knowledge.types import StoreRecord, document_meta
-from serving.knowledge.views import Publisher
 from serving.settings.knowledge import KnowledgeBaseSettings, SourceSettings
 
 logger = logging.getLogger(__name__)
@@ -44,14 +43,12 @@ class ConfiguredBases:
         documents: Documents,
         shelves: Shelves,
         library: Library,
-        publisher: Publisher,
     ) -> None:
         self._settings = settings
         self._stores = stores
         self._documents = documents
         self._shelves = shelves
         self._library = library
-        self._publisher = publisher
         self._validators: dict[str, Validators] = {}
         self._digests: dict[tuple[str, str], tuple[int, float | None, str]] = {}
         self._said: dict[tuple[str, str], str] = {}

@@ -95,9 +95,7 @@ class KnowledgeService:
             self._stores, self._documents, self._library, self._publisher, changed=wake, reserved=settings.bases
         )
         self._searcher = Searcher(settings, self._views, models, self._indexes)
-        self._configured = ConfiguredBases(
-            settings, self._stores, self._documents, self._shelves, self._library, self._publisher
-        )
+        self._configured = ConfiguredBases(settings, self._stores, self._documents, self._shelves, self._library)
         self._stopping = threading.Event()
         self._chores = threading.Thread(target=self._do_chores, name="chores", daemon=True)
         self.app: ASGIApp = self._build_app(config, settings_models=models)

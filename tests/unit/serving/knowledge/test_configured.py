@@ -35,7 +35,7 @@ def synced(tmp_path: Path) -> Iterator[Synced]:
     folder.mkdir()
     settings = KnowledgeSettings.model_validate({"bases": {"rules": {"sources": [{"path": str(folder)}]}}})
     with open_house(tmp_path) as house:
-        bases = ConfiguredBases(settings, house.stores, house.documents, house.shelves, house.library, house.publisher)
+        bases = ConfiguredBases(settings, house.stores, house.documents, house.shelves, house.library)
         bases.ensure()
         yield Synced(house, bases, settings, folder)
 
