@@ -163,9 +163,12 @@ class Ingestion:
         for record in self._stores.all():
             if record.index_name is not None and self._indexes().open(record.index_name) is None:
                 logger.warning("the index of the vector store %s is gone; it is made anew", record.id)
-                self._documents.ingest_again(record.id)
-                self._stores.change(record.id, index_name=None, recipe=None, building_name=None, building_recipe=None)
-                self._publisher.store(record.id)
+                with self._publisher.changing(record.id):
+                    self._documents.ingest_again(record.id)
+                    self._stores.change(
+                        record.id, index_name=None, recipe=None, building_name=None, building_recipe=None
+                    )
+                    self._publisher.store(record.id)
 
     def _ingest(self, document: DocumentRecord) -> None:
         record = self._stores.get(document.store_id)
@@ -264,8 +267,9 @@ class Ingestion:
         spec = _spec(self._models.embedder(recipe.embedder))
         self._documents.begin_edition(name)  # by which it is removed if this process ends before the store has it
         index = self._indexes().create(name, spec)
-        self._stores.change(record.id, index_name=name, recipe=recipe.written())
-        self._publisher.store(record.id)
+        with self._publisher.changing(record.id):
+            self._stores.change(record.id, index_name=name, recipe=recipe.written())
+            self._publisher.store(record.id)
         return self._stores.get(record.id) or record, index, recipe
 
     def _recipe(self, record: StoreRecord) -> Recipe:
