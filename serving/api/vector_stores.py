@@ -1,7 +1,6 @@
 """``/v1/vector_stores``. Who calls is known before it is reached."""
 
 from collections.abc import Callable
-from itertools import zip_longest
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -20,8 +19,9 @@ from serving.api.vector_store_models import (
     store_view,
 )
 from serving.errors import InvalidRequest, ObjectNotFound
+from serving.knowledge.joining import joined
 from serving.knowledge.pages import Page
-from serving.knowledge.protocol import FoundPassage, SearchRequest, SearchResult, least_similarity
+from serving.knowledge.protocol import SearchRequest, SearchResult, least_similarity
 from serving.knowledge.shelves import Attachment, Shelves, attachment
 
 Limit = Annotated[int, Query(ge=1, le=100)]
@@ -275,16 +275,6 @@ class VectorStoresApi:
         )
         entries = [document_view(record) for record in page.entries]
         return list_view(entries[::-1] if backwards else entries, has_more=page.has_more)
-
-
-def joined(lists: list[tuple[FoundPassage, ...]]) -> list[FoundPassage]:
-    """One list out of those of several questions, each passage once."""
-    found: dict[tuple[str, int], FoundPassage] = {}
-    for row in zip_longest(*lists):
-        for passage in row:
-            if passage is not None:
-                found.setdefault((passage.file_id, passage.number), passage)
-    return list(found.values())
 
 
 def _attachment(body: AttachFile) -> Attachment:

@@ -19,6 +19,7 @@ from serving.grounding.file_search import FileSearch, FileSearchCall, is_asked, 
 from serving.grounding.grounded import Grounded, Outcome
 from serving.grounding.prompt import CountTokens, ground, question_text
 from serving.grounding.responses import ResponseCleaner, finish_response
+from serving.knowledge.joining import joined
 from serving.knowledge.protocol import FoundPassage, KnowledgeClient, SearchRequest, SearchResult, least_similarity
 from serving.tasks import Resolution
 
@@ -50,22 +51,18 @@ class Inquiry:
 class _Haul:
     """What the searches of one request brought."""
 
-    passages: list[FoundPassage] = field(default_factory=list)
+    lists: list[Sequence[FoundPassage]] = field(default_factory=list)
+    """What each search found, best first."""
     call: FileSearchCall | None = None
     down: Exception | None = None
     expired: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
     def add(self, result: SearchResult, passages: Sequence[FoundPassage]) -> None:
-        self.passages.extend(passages)
+        self.lists.append(passages)
         self.expired += result.expired
         for stage, seconds in result.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-
-    def best_first(self) -> list[FoundPassage]:
-        """Every passage once."""
-        ordered = sorted(self.passages, key=lambda one: -one.score)
-        return list({(one.store_id, one.file_id, one.number): one for one in reversed(ordered)}.values())[::-1]
 
 
 class Grounder:
@@ -120,7 +117,7 @@ class Grounder:
         folded = ground(
             call.endpoint,
             body,
-            haul.best_first(),
+            joined(haul.lists),
             max_tokens=settings.max_tokens,
             count_tokens=self._count_tokens,
             cite=cites,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain, zip_longest
+from itertools import chain
 from typing import Protocol
 
 from retrieval.embedding import Embedder
@@ -15,6 +15,7 @@ from retrieval.rerank import Reranker
 from retrieval.retriever import DENSE, LEXICAL, Hit, RetrievalOptions, Retrieved, Retriever
 from retrieval.selection import DocumentTable
 from serving.config import KnowledgeSettings
+from serving.knowledge.joining import joined
 from serving.knowledge.models import Models
 from serving.knowledge.protocol import ArmEntry, FoundPassage, SearchRequest, SearchResult
 from serving.knowledge.recipes import Recipe
@@ -68,7 +69,7 @@ class Searcher:
         for stage, value in chain.from_iterable(one.seconds.items() for one in found):
             seconds[stage] = seconds.get(stage, 0.0) + value
         return SearchResult(
-            tuple(_interleaved([one.passages for one in found])[: request.k]),
+            tuple(joined([one.passages for one in found])[: request.k]),
             tuple(chain.from_iterable(one.superseded for one in found)),
             sum(one.expired for one in found),
             seconds,
@@ -171,11 +172,6 @@ def _arms(
         )
         for name, matches in retrieved.arms.items()
     }
-
-
-def _interleaved(lists: list[tuple[FoundPassage, ...]]) -> list[FoundPassage]:
-    """Scores are relative to one store's list, positions are not: the first of each, then the second of each."""
-    return [one for row in zip_longest(*lists) for one in row if one is not None]
 
 
 def _named(hit: Hit, record: StoreRecord, documents: Mapping[int, DocumentRecord]) -> FoundPassage:
