@@ -4,8 +4,7 @@ import hashlib
 import logging
 import threading
 import time
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from adapters.errors import AdapterError
 from retrieval.errors import AttributesInvalid, DocumentUnreadable, KnowledgeError
@@ -20,7 +19,7 @@ from serving.knowledge.library import Library
 from serving.knowledge.shelves import Attachment, Shelves
 from serving.knowledge.store_records import Stores
 from serving.knowledge.sync import ORIGIN, Held, SyncPlan, sync_attributes
-from serving.knowledge.types import StoreRecord, document_meta
+from serving.knowledge.types import StoreRecord, document_meta, new_store
 from serving.settings.knowledge import KnowledgeBaseSettings, SourceSettings
 
 logger = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ class ConfiguredBases:
         """Make the stores that are not there; let go of those that the configuration does not name any more."""
         there = {record.name: record for record in self._stores.all() if record.configured}
         for name in self._settings.bases.keys() - there.keys():
-            self._stores.add(_new_store(name))
+            self._stores.add(new_store(name, OWNER.name, int(time.time()), configured=True))
         for name in there.keys() - self._settings.bases.keys():
             self._stores.change(there[name].id, configured=False)
 
@@ -197,24 +196,3 @@ class ConfiguredBases:
     def _is_ours(self, file_id: str) -> bool:
         """Files that callers put into the store stay."""
         return self._library.file(OWNER, file_id).owner == OWNER.name
-
-
-def _new_store(name: str) -> StoreRecord:
-    now = int(time.time())
-    metadata: Mapping[str, str] = {}
-    return StoreRecord(
-        id=f"vs_{uuid.uuid4().hex}",
-        serial=0,
-        name=name,
-        owner=OWNER.name,
-        configured=True,
-        metadata=metadata,
-        labels=frozenset(),
-        created_at=now,
-        last_active_at=now,
-        expires_after_days=None,
-        index_name=None,
-        recipe=None,
-        building_name=None,
-        building_recipe=None,
-    )

@@ -16,7 +16,15 @@ from serving.knowledge.document_records import Documents
 from serving.knowledge.library import Library
 from serving.knowledge.pages import Page
 from serving.knowledge.store_records import Stores
-from serving.knowledge.types import Chunking, Counts, DocumentRecord, StoreRecord, document_meta, parse_labels
+from serving.knowledge.types import (
+    Chunking,
+    Counts,
+    DocumentRecord,
+    StoreRecord,
+    document_meta,
+    new_store,
+    parse_labels,
+)
 from serving.knowledge.views import Publisher
 
 _SECONDS_A_DAY = 86_400
@@ -88,21 +96,13 @@ class Shelves:
         caller.require_writer()
         self._require_free(name)
         now = int(self._now())
-        record = StoreRecord(
-            id=f"vs_{uuid.uuid4().hex}",
-            serial=0,
-            name=name,
-            owner=caller.name,
-            configured=False,
+        record = new_store(
+            name,
+            caller.name,
+            now,
             metadata=metadata,
             labels=self._own_labels(caller, metadata.get("labels")),
-            created_at=now,
-            last_active_at=now,
             expires_after_days=expires_after_days,
-            index_name=None,
-            recipe=None,
-            building_name=None,
-            building_recipe=None,
         )
         with self._publisher.changing(record.id):
             self._stores.add(record)

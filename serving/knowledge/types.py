@@ -1,6 +1,7 @@
 """What is known of files, vector stores and the documents in them. Pure."""
 
 import json
+import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -64,6 +65,35 @@ class StoreRecord:
     building_name: str | None
     """The index that is to take its place."""
     building_recipe: str | None
+
+
+def new_store(
+    name: str,
+    owner: str,
+    now: int,
+    *,
+    configured: bool = False,
+    metadata: Mapping[str, str] | None = None,
+    labels: frozenset[str] = frozenset(),
+    expires_after_days: int | None = None,
+) -> StoreRecord:
+    """A store with nothing in it, made at ``now``, Unix seconds. Its serial is given where it is stored."""
+    return StoreRecord(
+        id=f"vs_{uuid.uuid4().hex}",
+        serial=0,
+        name=name,
+        owner=owner,
+        configured=configured,
+        metadata=metadata or {},
+        labels=labels,
+        created_at=now,
+        last_active_at=now,
+        expires_after_days=expires_after_days,
+        index_name=None,
+        recipe=None,
+        building_name=None,
+        building_recipe=None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
