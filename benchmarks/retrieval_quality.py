@@ -11,8 +11,8 @@ from benchmarks.report import Target
 from benchmarks.retrieval_sets import JudgedSet, codebase, cranfield
 from retrieval.embedding import SentenceTransformersEmbedder
 from retrieval.fusion import FusionMethod, fuse
-from retrieval.indexes.milvus import MilvusIndexStore
-from retrieval.indexes.protocol import IndexSpec, PassageIndex
+from retrieval.indexes.milvus import open_milvus
+from retrieval.indexes.protocol import IndexSpec, IndexStore, PassageIndex
 from retrieval.ingest import limits_for, make_edition
 from retrieval.ir_metrics import Measure, Qrels, mean_over
 from retrieval.rerank import LateInteractionReranker, Reranker
@@ -41,7 +41,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Target], 
         judged = load(options.data / name)
         say(f"{name}: {len(judged.documents)} documents, {len(judged.questions)} questions")
         with tempfile.TemporaryDirectory() as folder:
-            store = MilvusIndexStore(str(Path(folder) / "lite.db"))
+            store = open_milvus(str(Path(folder) / "lite.db"))
             results[name], bars = _Bench(judged, embedder, store, options).run()
             store.close()
         targets += bars
@@ -71,7 +71,7 @@ class _Bench:
         self,
         judged: JudgedSet,
         embedder: SentenceTransformersEmbedder,
-        store: MilvusIndexStore,
+        store: IndexStore,
         options: argparse.Namespace,
     ) -> None:
         self._judged = judged

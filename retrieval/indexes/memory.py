@@ -54,7 +54,7 @@ class MemoryIndex:
         rows = list(self._rows.values())
         if not rows:
             return []
-        mean_length = sum(counts.total() for _, _, counts in rows) / len(rows)
+        mean_length = sum(counts.total() for _, _, counts in rows) / len(rows) or 1.0
         weights = {}
         for word in words(text):
             having = sum(word in counts for _, _, counts in rows)

@@ -1,15 +1,16 @@
 """How a search is narrowed to a selection with nothing but integers, so that k passages come back where k exist. Pure.
 
-Three plans, by what is cheapest: none, and passages that are not allowed are dropped; a list of the allowed documents;
-a list of those that are not. Dropping needs more passages than asked for, and may fall short; then the allowed
-documents are listed whatever their number, in several searches if they are many, which is exact.
+Two plans, by what is cheaper: more passages than asked for, of which those that are not allowed are dropped, or a list
+of the allowed documents. A list of thousands takes a server longer to read than everything else that it does, so
+dropping comes first where enough is allowed. It may fall short; then the allowed documents are listed whatever their
+number, in several searches if they are many, which is exact.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from retrieval.selection import Selection
-from retrieval.types import Match
+from retrieval.types import PASSAGE_BITS
 
 MAX_LIMIT = 16_384
 """More is refused by Milvus."""
@@ -17,8 +18,12 @@ LIST_LIMIT = 4_096
 """Longer lists are avoided where dropping will do: they are parsed for every search."""
 LIST_CHUNK = 32_768
 """Documents in one expression where nothing else is left."""
+_EASILY_DROPPED_SHARE = 0.2
+"""Where as many are allowed, dropping is cheapest."""
 _DROPPED_SHARE = 0.05
 """Where fewer are allowed, dropping would need too many passages."""
+_SPARE = 1.25
+"""How many more passages are asked for than dropping needs on average."""
 _SLACK = 8
 
 
@@ -32,11 +37,13 @@ class Attempt:
     """Whether what it does not find does not exist."""
 
 
-Find = Callable[[int, str, bool], list[Match]]
-"""(limit, expression, thorough) → matches, best first."""
+Found = tuple[int, float]
+"""Key of a passage, and its score."""
+Find = Callable[[int, str, bool], list[Found]]
+"""(limit, expression, thorough) → what is found, best first."""
 
 
-def search(find: Find, k: int, selection: Selection, *, approximate: bool) -> list[Match]:
+def search(find: Find, k: int, selection: Selection, *, approximate: bool) -> list[Found]:
     """The best ``k`` matches of allowed documents, or as many as there are.
 
     ``find`` may return passages of other documents, such as those being removed: they are dropped here. Where an
@@ -44,7 +51,7 @@ def search(find: Find, k: int, selection: Selection, *, approximate: bool) -> li
     """
     if k < 1 or not len(selection.allowed):
         return []
-    kept: list[Match] = []
+    kept: list[Found] = []
     for attempt in attempts(k, selection):
         kept, ended = _made(find, attempt, k, selection, thorough=False)
         if ended and approximate and len(kept) < k:
@@ -60,13 +67,11 @@ def attempts(k: int, selection: Selection) -> Iterator[Attempt]:
     limit = min(k + _SLACK, MAX_LIMIT)
     if not len(denied):
         yield Attempt(limit, ("",), exact=False)
-    elif len(allowed) <= min(len(denied), LIST_LIMIT):
+    elif selection.share < _EASILY_DROPPED_SHARE and len(allowed) <= LIST_LIMIT:
         yield Attempt(limit, (documents_in(allowed),), exact=True)
         return
-    elif len(denied) <= LIST_LIMIT:
-        yield Attempt(limit, (f"not ({documents_in(denied)})",), exact=False)
     elif selection.share >= _DROPPED_SHARE:
-        yield Attempt(min(int(2 * k / selection.share) + _SLACK, MAX_LIMIT), ("",), exact=False)
+        yield Attempt(min(int(_SPARE * k / selection.share) + _SLACK, MAX_LIMIT), ("",), exact=False)
     lists = range(0, len(allowed), LIST_CHUNK)
     yield Attempt(limit, tuple(documents_in(allowed[start : start + LIST_CHUNK]) for start in lists), exact=True)
 
@@ -76,13 +81,13 @@ def documents_in(numbers: Iterable[int]) -> str:
     return f"document in [{','.join(str(int(number)) for number in numbers)}]"
 
 
-def _made(find: Find, attempt: Attempt, k: int, selection: Selection, *, thorough: bool) -> tuple[list[Match], bool]:
+def _made(find: Find, attempt: Attempt, k: int, selection: Selection, *, thorough: bool) -> tuple[list[Found], bool]:
     """The best ``k`` that the attempt finds, and whether it found everything that there is to find."""
-    found: list[Match] = []
+    found: list[Found] = []
     ended = True
     for expression in attempt.expressions:
         part = find(attempt.limit, expression, thorough)
         ended = ended and len(part) < attempt.limit
-        found += [match for match in part if match.passage.document in selection]
-    found.sort(key=lambda match: (-match.score, match.passage.key))
+        found += [(key, score) for key, score in part if key >> PASSAGE_BITS in selection]
+    found.sort(key=lambda one: (-one[1], one[0]))
     return found[:k], ended

@@ -47,6 +47,6 @@ class Indexes:
 
 def open_milvus(settings: IndexSettings) -> IndexStore:
     """Milvus, embedded or a server. Raises IndexUnavailable."""
-    from retrieval.indexes.milvus import MilvusIndexStore
+    from retrieval.indexes import milvus
 
-    return MilvusIndexStore(settings.uri, token=secret(settings.token_env, IndexUnavailable))
+    return milvus.open_milvus(settings.uri, token=secret(settings.token_env, IndexUnavailable))

@@ -23,13 +23,13 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "memory":
         yield MemoryIndexStore()
         return
-    from retrieval.indexes.milvus import MilvusIndexStore
+    from retrieval.indexes.milvus import open_milvus
 
     uri = str(tmp_path_factory.mktemp("milvus") / "lite.db")
     if request.param == "server":
         server: MilvusServer = request.getfixturevalue("milvus_server")
         uri = server.uri
-    opened = MilvusIndexStore(uri)
+    opened = open_milvus(uri)
     yield opened
     opened.close()
 
@@ -239,16 +239,16 @@ def test_a_store_that_cannot_search_words_says_so_and_finds_nothing(store: Index
 
 
 def test_lite_keeps_what_was_added_when_it_is_opened_again(tmp_path: Path) -> None:
-    from retrieval.indexes.milvus import MilvusIndexStore
+    from retrieval.indexes.lite import LiteStore
 
-    def opened(work: Callable[[MilvusIndexStore], None]) -> None:
-        lite = MilvusIndexStore(str(tmp_path / "lite.db"))
+    def opened(work: Callable[[LiteStore], None]) -> None:
+        lite = LiteStore(str(tmp_path / "lite.db"))
         work(lite)
         lite.close()
 
     opened(lambda lite: lite.create("kept", SPEC).add(passages(range(30)), vectors(30)))
 
-    def check(lite: MilvusIndexStore) -> None:
+    def check(lite: LiteStore) -> None:
         index = lite.open("kept")
         assert index is not None
         assert index.count() == 30

@@ -106,8 +106,8 @@ class Hosted:
 
 _READ_INDEXES = """
 import json, sys
-from retrieval.indexes.milvus import MilvusIndexStore
-store = MilvusIndexStore(sys.argv[1])
+from retrieval.indexes.lite import LiteStore
+store = LiteStore(sys.argv[1])
 print(json.dumps({name: sorted(store.open(name).documents()) for name in store.names()}))
 store.close()
 """

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.indexes import narrowing
-from retrieval.indexes.narrowing import attempts, search
+from retrieval.indexes.narrowing import Found, attempts, search
 from retrieval.selection import Selection
-from retrieval.types import Match, Passage
+from retrieval.types import PASSAGE_BITS
 
 
 def selection(allowed: set[int], denied: set[int]) -> Selection:
@@ -21,18 +21,18 @@ class Rows:
     """An index that understands the expressions, and may leave something out unless told to be thorough."""
 
     def __init__(self, documents: list[int], missing: frozenset[int] = frozenset()) -> None:
-        self.matches = [Match(Passage(one, place, ""), 1 - place / 1000) for place, one in enumerate(documents)]
+        self.matches = [(one << PASSAGE_BITS | place, 1 - place / 1000) for place, one in enumerate(documents)]
         self.missing = missing
         self.asked: list[tuple[int, str, bool]] = []
 
-    def find(self, limit: int, expression: str, thorough: bool) -> list[Match]:  # noqa: FBT001
+    def find(self, limit: int, expression: str, thorough: bool) -> list[Found]:  # noqa: FBT001
         self.asked.append((limit, expression, thorough))
         listed = {int(number) for number in re.findall(r"\d+", expression)}
         keep = [
-            match
-            for match in self.matches
-            if (not expression or (match.passage.document in listed) is not expression.startswith("not"))
-            and (thorough or match.passage.number not in self.missing)
+            (key, score)
+            for key, score in self.matches
+            if (not expression or (key >> PASSAGE_BITS in listed) is not expression.startswith("not"))
+            and (thorough or key % (1 << PASSAGE_BITS) not in self.missing)
         ]
         return keep[:limit]
 
@@ -58,7 +58,7 @@ def test_the_best_k_allowed_passages_are_found(
         patch.setattr(narrowing, "LIST_CHUNK", limits[1])
         whole, gappy = Rows(documents), Rows(documents, missing)
         chosen = selection(allowed, others - allowed)
-        exact = [match for match in whole.matches if match.passage.document in allowed][:k]
+        exact = [match for match in whole.matches if match[0] >> PASSAGE_BITS in allowed][:k]
         assert search(whole.find, k, chosen, approximate=False) == exact
         assert len(search(gappy.find, k, chosen, approximate=True)) == len(exact)
 
@@ -75,16 +75,23 @@ def test_where_nothing_is_allowed_nothing_is_asked() -> None:
     assert rows.asked == []
 
 
-def test_the_shorter_list_is_sent() -> None:
-    assert next(attempts(5, selection({7}, {1, 2, 3}))).expressions == ("document in [7]",)
-    assert next(attempts(5, selection({1, 2, 3}, {7}))).expressions == ("not (document in [7])",)
+def test_where_few_are_allowed_they_are_listed() -> None:
+    (attempt,) = attempts(5, selection({7}, set(range(10, 20))))
+    assert attempt.expressions == ("document in [7]",)
+    assert attempt.exact
+
+
+def test_what_is_dropped_is_made_up_for_by_a_larger_limit() -> None:
+    first, last = list(attempts(20, selection({1, 2, 3}, {7})))
+    assert (first.limit, first.expressions) == (int(1.25 * 20 / 0.75) + 8, ("",))
+    assert (last.expressions, last.exact) == (("document in [1,2,3]",), True)
 
 
 def test_long_lists_are_avoided_where_dropping_will_do() -> None:
     many = selection(set(range(0, 20_000, 2)), set(range(1, 20_000, 2)))
     first, last = list(attempts(5, many))
     assert first.expressions == ("",)
-    assert first.limit == 28
+    assert first.limit == 20
     assert last.exact
     assert last.expressions[0].count(",") == 9_999
 
