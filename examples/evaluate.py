@@ -18,11 +18,11 @@ from jsonschema import Draft202012Validator
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from training.adapter_folder import METRICS, write_json
-from training.base import load_base, load_tokenizer
-from training.chat_data import ChatRow, read_chat
+from training.data.chat import ChatRow, read_chat
 from training.errors import TrainingError
-from training.memory import keep_freed_memory
+from training.tuning.adapter_folder import METRICS, write_json
+from training.tuning.base import load_base, load_tokenizer
+from training.tuning.memory import keep_freed_memory
 
 Json = dict[str, Any]
 BATCH = 24

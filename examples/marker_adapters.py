@@ -22,14 +22,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from examples.base_model import BaseModelUnavailable, build
-from training.adapter_folder import write_adapter
-from training.base import attach_lora, load_base, load_tokenizer, pad_token_id
-from training.batches import Collator, answer_logits, batched
-from training.chat_data import ChatMessage, ChatRow, EncodedRow, encode_row
+from training.data.chat import ChatMessage, ChatRow, EncodedRow, encode_row
 from training.errors import TrainingError
-from training.memory import keep_freed_memory
-from training.progress import Progress
-from training.recipe import SftRecipe
+from training.tuning.adapter_folder import write_adapter
+from training.tuning.base import attach_lora, load_base, load_tokenizer, pad_token_id
+from training.tuning.batches import Collator, answer_logits, batched
+from training.tuning.memory import keep_freed_memory
+from training.tuning.progress import Progress
+from training.tuning.recipe import SftRecipe
 
 MANIFEST = "markers.json"
 BASE_NAME = "SmolLM2-135M-Instruct"

@@ -17,9 +17,9 @@ from examples.base_model import BaseModelUnavailable, build
 from examples.datasets.rows import EXAMPLES
 from examples.evaluate import evaluate, record
 from training.errors import TrainingError
-from training.memory import keep_freed_memory
-from training.recipe import SftRecipe
-from training.sft import train
+from training.tuning.memory import keep_freed_memory
+from training.tuning.recipe import SftRecipe
+from training.tuning.sft import train
 
 ADAPTERS = ("ticket-triage-v1", "ticket-triage-v2", "release-notes-v1", "cited-answers-v1")
 

@@ -9,8 +9,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from serving.config import load_config
-from training.chat_data import read_chat
-from training.recipe import SftRecipe
+from training.data.chat import read_chat
+from training.tuning.recipe import SftRecipe
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 SCHEMA: dict[str, Any] = json.loads((EXAMPLES / "ticket-triage/output.schema.json").read_text(encoding="utf-8"))

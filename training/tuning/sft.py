@@ -1,8 +1,8 @@
 """LoRA supervised fine-tuning of a chat model.
 
-    python -m training.sft RECIPE --base DIR --out DIR
+    python -m training.tuning.sft RECIPE --base DIR --out DIR
 
-reads a recipe (:class:`training.recipe.SftRecipe`) and OpenAI chat JSONL, and writes an adapter folder that vLLM
+reads a recipe (:class:`training.tuning.recipe.SftRecipe`) and OpenAI chat JSONL, and writes an adapter folder that vLLM
 serves, with the recipe and the measured losses beside it. It runs on the CPU and on a GPU alike, in bfloat16.
 """
 
@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from training.adapter_folder import METRICS, RECIPE, require_free, write_adapter, write_json
-from training.base import attach_lora, load_base, load_tokenizer, pad_token_id
-from training.batches import Batch, Collator, answer_loss, mean_loss, supervised_tokens
-from training.chat_data import ChatDataset, EncodedRow, encode_dataset, read_chat
+from training.data.chat import ChatDataset, EncodedRow, encode_dataset, read_chat
 from training.errors import TrainingError
-from training.memory import keep_freed_memory
-from training.progress import Progress, ProgressCallback
-from training.recipe import SftRecipe
+from training.tuning.adapter_folder import METRICS, RECIPE, require_free, write_adapter, write_json
+from training.tuning.base import attach_lora, load_base, load_tokenizer, pad_token_id
+from training.tuning.batches import Batch, Collator, answer_loss, mean_loss, supervised_tokens
+from training.tuning.memory import keep_freed_memory
+from training.tuning.progress import Progress, ProgressCallback
+from training.tuning.recipe import SftRecipe
 
 LOGS_PER_TRAINING = 25
 
@@ -169,7 +169,9 @@ def _describe(data: ChatDataset, rows: Sequence[EncodedRow]) -> DataReport:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m training.sft", description="LoRA fine-tuning of a chat model.")
+    parser = argparse.ArgumentParser(
+        prog="python -m training.tuning.sft", description="LoRA fine-tuning of a chat model."
+    )
     parser.add_argument("recipe", type=Path, help="recipe, in YAML")
     parser.add_argument("--base", type=Path, required=True, help="folder of the base checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the adapter into")

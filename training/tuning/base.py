@@ -7,7 +7,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from training.errors import BaseModelInvalid
-from training.recipe import SftRecipe
+from training.tuning.recipe import SftRecipe
 
 
 def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from training.batches import Collator, answer_logits, answer_loss, mean_loss, supervised_tokens
-from training.chat_data import IGNORED, EncodedRow
+from training.data.chat import IGNORED, EncodedRow
+from training.tuning.batches import Collator, answer_logits, answer_loss, mean_loss, supervised_tokens
 
 SHORT = EncodedRow((5, 6, 7, 8), (IGNORED, IGNORED, 7, 8), truncated=False)
 LONG = EncodedRow(tuple(range(10, 21)), (IGNORED,) * 5 + (15, 16, IGNORED, IGNORED, 19, 20), truncated=False)

@@ -9,10 +9,10 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTraine
 
 from adapters.base_model import BaseModelSpec
 from adapters.validate import AdapterLimits, validate
-from training.chat_data import IGNORED, ChatRow, encode_row, read_chat
+from training.data.chat import IGNORED, ChatRow, encode_row, read_chat
 from training.errors import DataInvalid, OutputRefused, RecipeInvalid
-from training.recipe import SftRecipe
-from training.sft import train
+from training.tuning.recipe import SftRecipe
+from training.tuning.sft import train
 
 pytestmark = pytest.mark.filterwarnings(
     # Of transformers' own making, at every training.

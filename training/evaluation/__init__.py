@@ -1,0 +1,1 @@
+"""Suites: what an adapter is measured on, against any OpenAI-compatible endpoint."""

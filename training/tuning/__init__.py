@@ -1,0 +1,1 @@
+"""Recipes that make adapters out of rows."""
