@@ -102,14 +102,13 @@ def _checked(
 
 
 def _tokenizer(base: Path) -> "ChatTokenizer":
+    from training.data.tokenizer import load_chat_tokenizer
     from training.errors import TrainingError
-    from training.tuning.base import load_tokenizer
 
     try:
-        tokenizer: ChatTokenizer = load_tokenizer(base)
+        return load_chat_tokenizer(base)
     except TrainingError as error:
         raise Failed(REFUSED, "base_model_invalid", f"{error}.") from error
-    return tokenizer
 
 
 def _show(answer: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ JUDGMENTS: Mapping[str, str] = {
 }
 """Codes that can be allowed. Everything else of severity "error" is a mistake in structure and cannot."""
 
-LISTED = 20
+LISTED = 10
 """Findings of one code that are listed; all of their lines are in ``CheckReport.lines``."""
 
 
@@ -110,6 +110,8 @@ class Findings:
             rows: line and message.
             summary: what the last one says after the number of rows.
         """
+        if not rows:
+            return
         ordered = sorted(rows)
         self._found += [Finding(code, severity, line, message, file) for line, message in ordered[:LISTED]]
         if len(ordered) > LISTED:

@@ -129,6 +129,8 @@ def check_format(row: Any, kind: Literal["chat", "preference"]) -> None:
         refuse("preference_row", "this is a preference row; train it with DPO and check it with `--kind preference`")
     if kind == "preference" and "messages" in row:
         refuse("chat_row", "this is a chat row; train it with SFT and check it with `--kind chat`")
+    if "system" in row:
+        refuse("anthropic", "`system` beside the messages is Anthropic's format; make it the first message")
     if {"functions", "function_call"} & row.keys():
         refuse("legacy_functions", "`functions` is the old way; write `tools`")
 

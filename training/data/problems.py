@@ -15,6 +15,9 @@ _CODES = {
     "string_pattern_mismatch": "invalid_name",
 }
 
+_LONGEST = 500
+"""Characters of a message."""
+
 
 def refuse(code: str, message: str) -> NoReturn:
     """Refuse from inside a pydantic validator; the code reaches :func:`row_invalid`."""
@@ -33,4 +36,9 @@ def row_invalid(error: ValidationError) -> RowInvalid:
     elif kind == "missing":
         what = "this key is missing"
     code = _CODES.get(kind, "wrong_type" if kind.endswith(("_type", "_parsing", "literal_error")) else kind)
-    return RowInvalid(code, f"`{where}`: {what}" if where else what)
+    return RowInvalid(code, _bounded(f"`{where}`: {what}" if where else what))
+
+
+def _bounded(message: str) -> str:
+    """Names and values in a row may be as long as the row."""
+    return message if len(message) <= _LONGEST else message[: _LONGEST - 1] + "…"

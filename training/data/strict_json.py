@@ -50,8 +50,8 @@ def _not_json(text: str, error: json.JSONDecodeError) -> RowInvalid:
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
         raise RowInvalid("duplicate_key", f"the key `{_shown(twice)}` stands twice in one object; keep one")
     return found
 

@@ -18,7 +18,7 @@ from training.errors import RowInvalid
 Json = dict[str, Any]
 ToolName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
-MOST_STEPS = 20_000
+MOST_STEPS = 2_000
 """Keywords of a schema that are evaluated for one call: a schema can ask for more work than there is time."""
 
 
@@ -85,12 +85,9 @@ class ToolFunction(BaseModel):
             return None
         if schema.get("type", "object") != "object":
             refuse("invalid_tool_schema", 'the arguments are an object: "type" must be "object"')
-        try:
-            Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            refuse("invalid_tool_schema", f"not a JSON Schema: {error.message[:200]}")
-        except RecursionError:
-            refuse("invalid_tool_schema", "the schema is nested too deeply")
+        problem = _schema_problem(json.dumps(schema))
+        if problem is not None:
+            refuse("invalid_tool_schema", f"not a JSON Schema: {problem}")
         return schema
 
 
@@ -121,7 +118,17 @@ def arguments_problem(tool: Tool, call: ToolCall) -> str | None:
     return _checker(json.dumps(tool.function.parameters)).problem(call.arguments)
 
 
-@functools.lru_cache(maxsize=256)
+# Most rows of a file have the same few tools.
+@functools.lru_cache(maxsize=64)
+def _schema_problem(schema: str) -> str | None:
+    try:
+        Draft202012Validator.check_schema(json.loads(schema))
+    except SchemaError as error:
+        return error.message[:200]
+    return None
+
+
+@functools.lru_cache(maxsize=64)
 def _checker(schema: str) -> "_ArgumentsChecker":
     return _ArgumentsChecker(json.loads(schema))
 

@@ -19,8 +19,8 @@ _OVERLAP = 8
 
 _NO_TASK = re.compile(
     r"(?:please |now )?(?:continue|go on|proceed|next|more|write|complete|generate|text|document|article|passage|"
-    r"content|page|chapter|section)(?: (?:the|this|a|an|more|some|writing|text|document|article|passage|story|content|it|"
-    r"here|please|from here|\d+))*[.:!… ]*",
+    r"content|page|chapter|section)(?: (?:the|this|a|an|more|some|writing|text|document|article|passage|story|it|"
+    r"content|page|chapter|section|part|here|please|from here|\d+))*[.:!… ]*",
     re.IGNORECASE,
 )
 _FILE_NAME = re.compile(r"[\w ./-]{1,100}\.(?:pdf|docx?|txt|md|html?|rst)", re.IGNORECASE)

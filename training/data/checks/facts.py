@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from training.data.examples import Example
 from training.data.findings import Findings
@@ -10,6 +11,9 @@ from training.data.findings import Findings
 FORBID_SHARE = 0.2
 """Share of the rows from which changing facts forbid training, where there are at least FORBID_ROWS."""
 FORBID_ROWS = 10
+
+MOST_FACTS = 50
+"""Of one kind in one text: that many say enough, and each is compared with the others."""
 
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?|"
@@ -69,7 +73,7 @@ def facts_in(text: str) -> Iterator[Fact]:
     """Every price, percentage, date, version, telephone number, URL and e-mail address of a text."""
     taken: list[range] = []
     for kind, pattern in _PATTERNS:
-        for match in pattern.finditer(text):
+        for match in islice(pattern.finditer(text), MOST_FACTS):
             span = range(*match.span())
             if not any(span.start < other.stop and other.start < span.stop for other in taken):
                 taken.append(span)

@@ -36,7 +36,7 @@ class LabelSet:
     @property
     def name(self) -> str:
         """For messages."""
-        return "label" if self.field is None else f"value of `{self.field}`"
+        return "label" if self.field is None else f"`{self.field}`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,11 @@ def _check_set(labels: LabelSet, findings: Findings, file: str) -> None:
     ordered = labels.counts.most_common()
     total = sum(labels.counts.values())
     (most, most_rows), (least, least_rows) = ordered[0], ordered[-1]
+    kinds = "labels" if labels.field is None else f"values of {labels.name}"
     findings.add(
         "label_balance",
         "note",
-        f"{len(ordered)} different {labels.name}s: `{most[:60]}` has {most_rows:,} rows ({most_rows / total:.1%}), "
+        f"{len(ordered)} {kinds}: `{most[:60]}` has {most_rows:,} rows ({most_rows / total:.1%}), "
         f"`{least[:60]}` {least_rows:,}",
         file=file,
     )

@@ -64,7 +64,7 @@ def check_lengths(
                 (
                     line,
                     f"the row has {length.whole:,} tokens and the maximum is {limit:,}: the answer loses its last "
-                    f"{length.lost:,}, its end too; shorten the row or raise the maximum",
+                    f"{length.lost:,} and never ends; shorten the row or raise the maximum",
                 )
             )
     for code, problems in broken.items():

@@ -90,6 +90,9 @@ BAD_LINES = {
     "ShareGPT's turns": Bad("sharegpt", chat({"from": "human", "value": "a"}, assistant()), "`role`"),
     "Alpaca": Bad("alpaca", {"instruction": "a", "input": "", "output": "b"}, "Alpaca"),
     "raw text": Bad("raw_text", {"text": "Once upon a time"}, "not an example"),
+    "a system prompt beside the messages": Bad(
+        "anthropic", chat(user(), assistant(), system="Be kind."), "first message"
+    ),
     "a batch request": Bad("batch_request", {"custom_id": "1", "body": {}}, "batch"),
     "TRL's preferences": Bad("trl_preference", {"prompt": "a", "chosen": "b", "rejected": "c"}, "TRL"),
     "a preference where chat is wanted": Bad("preference_row", preference(), "--kind preference"),
