@@ -8,7 +8,7 @@ from typing import Literal
 from training.data.chat import ChatRow
 from training.data.checks.documents import check_documents
 from training.data.checks.facts import check_facts
-from training.data.checks.labels import check_labels, check_unseen, find_labels
+from training.data.checks.labels import Labels, check_labels, check_unseen, find_labels
 from training.data.checks.leakage import check_leakage
 from training.data.checks.lengths import check_lengths
 from training.data.checks.repetition import check_repetition
@@ -72,23 +72,7 @@ def check_file(
     findings = Findings()
     train = _read(path, kind, findings, limits)
     held = None if heldout is None else _read(heldout, kind, findings, limits)
-    examples = train.examples
-    labels = find_labels(examples)
-    if 0 < len(examples) < FEW_ROWS:
-        findings.add(
-            "few_rows",
-            "warning",
-            f"{len(examples)} rows are hardly enough to learn from; OpenAI asks for {FEW_ROWS}, tasks take hundreds",
-            file=train.file,
-        )
-    check_repetition(examples, findings, train.file, are_labels=labels.complete)
-    check_labels(labels, findings, train.file)
-    check_documents(examples, findings, train.file)
-    check_facts(examples, findings, train.file)
-    if held is not None:
-        held_examples = held.examples
-        check_leakage(examples, held_examples, findings, held.file)
-        check_unseen(labels, held_examples, findings, held.file)
+    labels = _judge(train, held, findings)
     lengths = None
     if tokenizer is not None:
         for one in (train,) if held is None else (held, train):
@@ -113,6 +97,28 @@ def check_file(
         lengths=lengths,
         labels=None if whole is None else dict(whole.counts.most_common()),
     )
+
+
+def _judge(train: _Rows, held: _Rows | None, findings: Findings) -> Labels:
+    """What the sound rows teach. Returns the labels among the answers."""
+    examples = train.examples
+    labels = find_labels(examples)
+    if 0 < len(examples) < FEW_ROWS:
+        findings.add(
+            "few_rows",
+            "warning",
+            f"{len(examples)} rows are hardly enough to learn from; OpenAI asks for {FEW_ROWS}, tasks take hundreds",
+            file=train.file,
+        )
+    check_repetition(examples, findings, train.file, are_labels=labels.complete)
+    check_labels(labels, findings, train.file)
+    check_documents(examples, findings, train.file)
+    check_facts(examples, findings, train.file)
+    if held is not None:
+        held_examples = held.examples
+        check_leakage(examples, held_examples, findings, held.file)
+        check_unseen(labels, held_examples, findings, held.file)
+    return labels
 
 
 def _read(path: Path, kind: Kind, findings: Findings, limits: Limits) -> _Rows:

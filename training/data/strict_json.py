@@ -1,6 +1,7 @@
 """JSON as RFC 8259 has it and as every reader understands it: what Python's reader lets through is refused here."""
 
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 from training.errors import RowInvalid
@@ -50,8 +51,7 @@ def _not_json(text: str, error: json.JSONDecodeError) -> RowInvalid:
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise RowInvalid("duplicate_key", f"the key `{_shown(twice)}` stands twice in one object; keep one")
     return found
 
