@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -75,16 +76,16 @@ def check_file(
     labels = _judge(train, held, findings)
     lengths = None
     if tokenizer is not None:
-        for one in (train,) if held is None else (held, train):
-            lengths = check_lengths(
-                one.rows,
-                one.lines,
-                tokenizer,
-                findings,
-                one.file,
-                max_length=max_length,
-                tokens_per_second=tokens_per_second,
-            )
+        measure = partial(
+            check_lengths,
+            tokenizer=tokenizer,
+            findings=findings,
+            max_length=max_length,
+            tokens_per_second=tokens_per_second,
+        )
+        lengths = measure(train.rows, train.lines, file=train.file)
+        if held is not None:
+            measure(held.rows, held.lines, file=held.file)
     whole = next((one for one in labels.sets if one.field is None), None)
     return CheckReport(
         file=train.file,

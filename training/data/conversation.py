@@ -10,7 +10,7 @@ from training.data.tools import Tool, ToolCall, arguments_problem
 def check_example(messages: Sequence[ChatMessage]) -> None:
     """The assistant has the last word, and something of it is learnt. Refuses inside a pydantic validator."""
     if not any(message.role == "assistant" for message in messages):
-        refuse("no_assistant", "there is no assistant message, so there is nothing to learn; add the answer")
+        refuse("no_assistant", "no message is the assistant's, so there is nothing to learn; add the answer")
     if messages[-1].role != "assistant":
         refuse("last_not_assistant", "the last message must be the assistant's")
     if not any(message.is_learnt for message in messages):

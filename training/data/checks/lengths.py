@@ -36,10 +36,10 @@ class RowLength:
 def check_lengths(
     rows: Sequence[ChatRow | PreferenceRow],
     lines: Sequence[int],
+    *,
     tokenizer: ChatTokenizer,
     findings: Findings,
     file: str,
-    *,
     max_length: int | None,
     tokens_per_second: float | None,
 ) -> TokenLengths | None:
