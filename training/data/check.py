@@ -86,7 +86,6 @@ def check_file(
         lengths = measure(train.rows, train.lines, file=train.file)
         if held is not None:
             measure(held.rows, held.lines, file=held.file)
-    whole = next((one for one in labels.sets if one.field is None), None)
     return CheckReport(
         file=train.file,
         kind=kind,
@@ -96,7 +95,7 @@ def check_file(
         heldout_rows=None if held is None else len(held.rows),
         lines=findings.lines(),
         lengths=lengths,
-        labels=None if whole is None else dict(whole.counts.most_common()),
+        labels=labels.counts,
     )
 
 

@@ -47,6 +47,12 @@ class Labels:
     complete: bool
     """Whether the answers are labels and nothing else, so that two different ones contradict each other."""
 
+    @property
+    def counts(self) -> dict[str, int] | None:
+        """Rows of each label, most frequent first; None where answers are not labels as a whole."""
+        whole = next((one for one in self.sets if one.field is None), None)
+        return None if whole is None else dict(whole.counts.most_common())
+
 
 def find_labels(examples: Sequence[Example]) -> Labels:
     """The labels among the answers; none where answers are free text."""
