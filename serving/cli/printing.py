@@ -15,7 +15,8 @@ _UNBROKEN = ("Version", "Age", "Size", "Id", "File", "Passages", "Score")
 def console() -> Console:
     """Where it goes."""
     # A pipe has no width of its own; a narrow default would cut names short.
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    # With emoji on, line 100 of a file, `:100:`, would become a picture.
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False, emoji=False)
 
 
 def say(text: str, *, style: str | None = None) -> None:
