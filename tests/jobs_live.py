@@ -59,7 +59,9 @@ class LiveJobs:
             base_url=f"{self.url}/v1",
             api_key=key,
             max_retries=0,
-            http_client=httpx.AsyncClient(timeout=30, trust_env=False, event_hooks={"response": [_check_answer]}),
+            http_client=openai.DefaultAsyncHttpxClient(
+                timeout=30, trust_env=False, event_hooks={"response": [_check_answer]}
+            ),
         )
 
     def http(self, key: str = "ada") -> httpx.AsyncClient:
@@ -160,7 +162,7 @@ async def told(client: openai.AsyncOpenAI, job_id: str) -> list[str]:
     return [event.message async for event in client.fine_tuning.jobs.list_events(job_id, limit=100)][::-1]
 
 
-async def _check_answer(response: httpx.Response) -> None:
+async def _check_answer(response: Any) -> None:
     if response.status_code != httpx.codes.OK or not openai_schema.is_at_hand():
         return
     name = openai_schema.schema_of(_SCHEMAS, response.request.method, response.request.url.path)

@@ -40,6 +40,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_training_jobs_serial", "training_jobs", ["serial"], unique=True)
     op.create_index("ix_training_jobs_status", "training_jobs", ["status"])
+    _create_what_jobs_tell()
+
+
+def _create_what_jobs_tell() -> None:
     op.create_table(
         "training_events",
         sa.Column("number", _SERIAL, primary_key=True, autoincrement=True),
