@@ -91,6 +91,7 @@ class JobDesk:
             "recipe": recipe,
             "base": self._base,
             "allow": list(request.allow),
+            "max_rank": config.adapters.max_rank,
         }
         folder = JobFolder(self._root / job_id)
         folder.write(orders, train, heldout)
