@@ -18,6 +18,8 @@ _ORDERS = "job.json"
 _ERROR = "error.json"
 _RESULT = "result.json"
 _ADAPTER = "adapter"
+_PARAMS = {"train": "training_file", "heldout": "validation_file", "method": "method", "base": "model"}
+"""Names of a caller for what the trainer calls otherwise."""
 _TAIL_BYTES = 16 * 1024
 _TAIL_LINES = 12
 _LONGEST_TAIL = 2_000
@@ -70,10 +72,11 @@ class JobFolder:
         if found is None:
             return None
         param, line = found.get("param"), found.get("line")
+        message = self._without_place(text_of(found.get("message"))) or "The training was refused."
         return Mistake(
             code=text_of(found.get("code")) or "invalid_training_file",
-            message=text_of(found.get("message")) or "The training was refused.",
-            param=param if isinstance(param, str) else None,
+            message=message,
+            param=_param_of(param) if isinstance(param, str) else _file_in(message),
             line=line if isinstance(line, int) else None,
         )
 
@@ -91,7 +94,7 @@ class JobFolder:
         except FileNotFoundError:
             return ""
         said = [line for line in lines if line.strip()][-_TAIL_LINES:]
-        return text_of("\n".join(said))[-_LONGEST_TAIL:]
+        return self._without_place(text_of("\n".join(said)))[-_LONGEST_TAIL:]
 
     def inside(self, relative: str) -> Path | None:
         """A folder in this one by the path that the trainer gave; None where there is none."""
@@ -101,6 +104,24 @@ class JobFolder:
     def remove(self) -> None:
         """Delete all of it."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def _without_place(self, text: str) -> str:
+        """``text`` without where on this machine the folder is."""
+        return text.replace(f"{self.path}/", "")
+
+
+def _param_of(param: str) -> str:
+    """What a caller calls a field of the orders."""
+    if param in _PARAMS:
+        return _PARAMS[param]
+    return param if param in _PARAMS.values() else f"loraplex.recipe.{param}"
+
+
+def _file_in(message: str) -> str | None:
+    """The parameter of the file that a message names first."""
+    places = {param: message.find(name) for name, param in ((TRAIN, "training_file"), (HELDOUT, "validation_file"))}
+    named = {place: param for param, place in places.items() if place >= 0}
+    return named[min(named)] if named else None
 
 
 def _read(path: Path) -> dict[str, Any] | None:
