@@ -128,8 +128,18 @@ class JobService:
 
 def base_checkpoint(config: GatewayConfig, settings: TrainingSettings, progress: Progress) -> str:
     """The folder of the checkpoint that jobs start from. Blocking: a hub id is looked up. Raises ConfigInvalid."""
-    model = config.model if settings.base is None else config.model.model_copy(update={"id": settings.base})
-    return str(checkpoint_folder(model, progress).absolute())
+    if settings.base is None:
+        try:
+            return str(checkpoint_folder(config.model, progress).absolute())
+        except ConfigInvalid as error:
+            raise ConfigInvalid(
+                f"{error}; `training.base` can name another checkpoint for jobs to start from"
+            ) from None
+    model = config.model.model_copy(update={"id": settings.base, "revision": None})
+    try:
+        return str(checkpoint_folder(model, progress).absolute())
+    except ConfigInvalid as error:
+        raise ConfigInvalid(str(error).replace("`model.id`", "`training.base`", 1)) from None
 
 
 def process_launcher(settings: TrainingSettings, *, on_ray: bool = False) -> ProcessLauncher:
