@@ -34,6 +34,7 @@ class Driver:
     Args:
         poll_s: how often the trainer is looked at, in seconds.
         stop_grace_s: how long a trainer that was told to stop may take for its checkpoint, in seconds.
+        closing_grace_s: how long this process waits for that at its own end, in seconds.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Driver:
         max_attempts: int,
         poll_s: float = 0.25,
         stop_grace_s: float = 120.0,
+        closing_grace_s: float = 5.0,
     ) -> None:
         self._root = root
         self._jobs = jobs
@@ -54,6 +56,7 @@ class Driver:
         self._max_attempts = max_attempts
         self._poll_s = poll_s
         self._stop_grace_s = stop_grace_s
+        self._closing_grace_s = closing_grace_s
         self._closing = asyncio.Event()
 
     def close(self) -> None:
@@ -114,7 +117,7 @@ class Driver:
 
     async def _watch(self, job_id: str, folder: JobFolder, trainer: Trainer) -> int | None:
         """Tell the records what the trainer tells, until it has ended. Returns its exit status; None where it ended
-        because it was told to."""
+        because it was told to, or is left to end by itself because this process does."""
         stopping_at: float | None = None
         while (status := await asyncio.to_thread(trainer.poll)) is None:
             # A database that is away now is no reason to lose a training: the file keeps what is not read yet.
@@ -130,6 +133,8 @@ class Driver:
                     await asyncio.to_thread(trainer.stop)
             if stopping_at is None:
                 await happens_within(self._closing, self._poll_s)
+            elif self._closing.is_set() and time.monotonic() - stopping_at > self._closing_grace_s:
+                return None
             else:
                 await asyncio.sleep(self._poll_s)
         return status if stopping_at is None else None

@@ -263,6 +263,60 @@ async def test_what_an_earlier_control_plane_left_is_taken_up_in_its_old_place(t
     assert messages[0] == "The gateway started again: the job goes on from its last checkpoint"
 
 
+async def test_a_slow_trainer_does_not_hold_up_the_end_of_the_gateway(tmp_path: Path) -> None:
+    class Slow(Ended):
+        """Takes long for its checkpoint."""
+
+        told = 0
+
+        def stop(self) -> None:
+            self.told += 1
+
+    slow = Slow(None)
+
+    class SlowOnes:
+        def launch(self, folder: Path) -> Slow:
+            return slow
+
+    async with house(tmp_path, lambda _: None) as it:
+        it.supervisor._driver._launcher = SlowOnes()
+        it.supervisor._driver._closing_grace_s = 0.05
+        it.add()
+        await it.supervisor.start()
+        await until(lambda: it.job().fruitless_starts == 1)
+        await it.supervisor.stop()
+        job = it.job()
+
+    assert (slow.told, slow.poll()) == (1, None)
+    assert job.status is JobStatus.QUEUED
+
+
+async def test_a_paused_trainer_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    class Deaf(Ended):
+        """Does not hear."""
+
+        def stop(self) -> None:
+            """Nothing."""
+
+    deaf = Deaf(None)
+
+    class DeafOnes:
+        def launch(self, folder: Path) -> Deaf:
+            return deaf
+
+    async with house(tmp_path, lambda _: None) as it:
+        it.supervisor._driver._launcher = DeafOnes()
+        it.supervisor._driver._stop_grace_s = 0.05
+        it.add()
+        await it.supervisor.start()
+        await until(lambda: it.job().fruitless_starts == 1)
+        it.jobs.move("ftjob-1", JobStatus.PAUSED, allowed=[JobStatus.QUEUED])
+        await until(lambda: deaf.poll() is not None)
+
+        assert deaf.poll() == -9
+        assert it.job().status is JobStatus.PAUSED
+
+
 async def test_folders_go_a_while_after_their_jobs_and_strangers_at_once(tmp_path: Path) -> None:
     long_ago = time.time() - 3 * 86_400
     async with house(tmp_path, lambda _: None) as it:
