@@ -20,7 +20,8 @@ _PHASES = ("validating", "training", "writing")
 def read_news(path: Path, read_to: int) -> News | None:
     """What was written behind the byte ``read_to``, in whole lines; None where there is nothing new.
 
-    A line that is no event, such as one that a killed trainer broke off, is passed over.
+    A line that is no event, such as one that a killed trainer broke off, is passed over. Where on this machine the
+    folder is, is left out of what is told.
     """
     try:
         with path.open("rb") as file:
@@ -33,14 +34,15 @@ def read_news(path: Path, read_to: int) -> News | None:
         return None
     # A line without an end that is longer than any event is passed over as well.
     end = end or len(piece)
-    entries = [entry for line in piece[:end].splitlines() if (entry := _entry(line)) is not None]
+    place = f"{path.parent}/"
+    entries = [entry for line in piece[:end].splitlines() if (entry := _entry(line, place)) is not None]
     return _news(entries, read_to + end)
 
 
-def _entry(line: bytes) -> dict[str, Any] | None:
+def _entry(line: bytes, place: str) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
-    except ValueError:
+        entry = _plain(json.loads(line), place)
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and isinstance(entry.get("type"), str) else None
 
@@ -72,7 +74,7 @@ def _event(entry: Mapping[str, Any]) -> NewEvent:
         at=number(entry.get("at"), 0.0) or 0.0,
         level=level if level in _LEVELS else "info",
         kind="metrics" if entry["type"] == "metrics" else "message",
-        data=plain(data) if isinstance(data, dict) else {},
+        data=data if isinstance(data, dict) else {},
     )
 
 
@@ -89,15 +91,15 @@ def text_of(value: object) -> str:
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
-def plain(value: Any) -> Any:
-    """JSON without what no database or client takes: NUL, half surrogate pairs, NaN and infinities."""
+def _plain(value: Any, place: str) -> Any:
+    """JSON without ``place``, and without what no database or client takes: NUL, half surrogate pairs, NaN."""
     if isinstance(value, dict):
-        return {text_of(name): plain(one) for name, one in value.items()}
+        return {text_of(name): _plain(one, place) for name, one in value.items()}
     if isinstance(value, list):
-        return [plain(one) for one in value]
+        return [_plain(one, place) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return text_of(value) if isinstance(value, str) else value
+    return text_of(value).replace(place, "") if isinstance(value, str) else value
 
 
 def number(value: object, default: float | None = None) -> float | None:

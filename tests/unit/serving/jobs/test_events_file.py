@@ -41,7 +41,18 @@ def test_a_line_is_read_once_it_is_whole(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"\n", b"nonsense\n", b"[]\n", b'"x"\n', b"\xff\xfe\n", b'{"type": 1}\n', b"{}\n", b"1" * 5000 + b"\n"]
+    "garbage",
+    [
+        b"\n",
+        b"nonsense\n",
+        b"[]\n",
+        b'"x"\n',
+        b"\xff\xfe\n",
+        b'{"type": 1}\n',
+        b"{}\n",
+        b"[" * 100_000 + b"\n",
+        b"1" * 5000 + b"\n",
+    ],
 )
 def test_a_line_that_is_no_event_is_passed_over(file: Path, garbage: bytes) -> None:
     file.write_bytes(garbage + line())
@@ -67,6 +78,13 @@ def test_what_no_database_or_client_takes_is_left_out(file: Path) -> None:
     (event,) = news.events
     assert (event.message, event.level, event.kind, event.at) == ("a?", "info", "metrics", 0.0)
     assert event.data == {"x": [None, None, 2]}
+
+
+def test_where_the_folder_is_is_left_out(file: Path) -> None:
+    file.write_bytes(line(message=f"{file}:3: twice", file=str(file)))
+    news = read_news(file, 0)
+    assert news is not None
+    assert (news.events[0].message, news.events[0].data) == ("events.jsonl:3: twice", {"file": "events.jsonl"})
 
 
 def test_a_checkpoint_needs_a_step_and_a_path(file: Path) -> None:
