@@ -20,6 +20,7 @@ from serving.settings.problems import Problem, describe
 from serving.settings.retrieval import RetrievalSettings
 from serving.settings.server import ApiKey, LimitSettings, ServerSettings
 from serving.settings.tasks import OutputContract, TaskSettings
+from serving.settings.training import TrainingSettings
 from serving.settings.yaml_file import Lines, UnreadableYaml, plain_data_problems, read_yaml
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Settings",
     "StateSettings",
     "TaskSettings",
+    "TrainingSettings",
     "VllmEngineSettings",
     "load_config",
     "parse_config",

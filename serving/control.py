@@ -1,17 +1,53 @@
-"""The control plane's ASGI app: the admin API behind the admin role."""
+"""The control plane's ASGI app: the admin API behind the admin role, and fine-tuning for all keys."""
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.api.admin import AdminApi
+from serving.api.files import FilesApi
+from serving.api.fine_tuning import FineTuningApi
 from serving.api.guarded import Guarded, answer_errors
 from serving.auth import Authenticator, Caller
 from serving.config import GatewayConfig
+from serving.jobs.service import JobService
 from serving.rollout import Rollouts
 
 
-def build_control(config: GatewayConfig, rollouts: Rollouts, authenticator: Authenticator) -> ASGIApp:
-    """The app that answers ``/admin/*``. Nothing starts here; whoever made ``rollouts`` starts and closes it."""
+def build_control(
+    config: GatewayConfig, rollouts: Rollouts, authenticator: Authenticator, jobs: JobService | None = None
+) -> ASGIApp:
+    """The app that answers ``/admin/*``; with ``jobs``, ``/v1/fine_tuning/*``, and ``/v1/files`` where they keep them.
+
+    Nothing starts here; whoever made ``rollouts`` and ``jobs`` starts and closes them.
+    """
+    admin = Guarded(_admin_app(config, rollouts), authenticator, Caller.require_admin)
+    if jobs is None:
+        return admin
+    return _ByPath(admin, Guarded(_jobs_app(rollouts, jobs), authenticator, lambda _: None))
+
+
+class _ByPath:
+    """``/v1/*`` is for every key, the rest for administrators."""
+
+    def __init__(self, admin: ASGIApp, api: ASGIApp) -> None:
+        self._admin = admin
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._api if scope["type"] == "http" and scope["path"].startswith("/v1/") else self._admin
+        await app(scope, receive, send)
+
+
+def _jobs_app(rollouts: Rollouts, jobs: JobService) -> FastAPI:
+    app = FastAPI(title="Loraplex jobs", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.include_router(FineTuningApi(jobs.desk, rollouts).router())
+    if jobs.keeps_files:
+        app.include_router(FilesApi(jobs.library).router())
+    answer_errors(app)
+    return app
+
+
+def _admin_app(config: GatewayConfig, rollouts: Rollouts) -> FastAPI:
     app = FastAPI(
         title=f"Loraplex admin API: {config.model.public_name}",
         openapi_url="/admin/openapi.json",
@@ -21,4 +57,4 @@ def build_control(config: GatewayConfig, rollouts: Rollouts, authenticator: Auth
     )
     app.include_router(AdminApi(rollouts).router())
     answer_errors(app)
-    return Guarded(app, authenticator, Caller.require_admin)
+    return app

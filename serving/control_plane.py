@@ -12,18 +12,31 @@ from serving.checkpoint import base_model_spec
 from serving.config import GatewayConfig
 from serving.control import build_control
 from serving.engine.protocol import Progress
+from serving.jobs.launcher import Launcher
+from serving.jobs.service import JobService, base_checkpoint
 from serving.rollout import Rollouts
 
 
 class ControlPlane:
     """One per installation: in the gateway's process without Ray, in a deployment of its own under Ray."""
 
-    def __init__(self, config: GatewayConfig, catalog: Catalog, base: BaseModelSpec) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        catalog: Catalog,
+        base: BaseModelSpec,
+        *,
+        training_base: str = "",
+        launcher: Launcher | None = None,
+    ) -> None:
         self._catalog = catalog
         store = ArtifactStore(config.artifacts.url, config.artifacts.options)
         self._rollouts = Rollouts(config, catalog, store, base)
         self._preload = config.adapters.enabled and bool(config.adapters.preload)
-        self.app: ASGIApp = build_control(config, self._rollouts, Authenticator(config))
+        self._jobs: JobService | None = None
+        if config.training is not None:
+            self._jobs = JobService(config, config.training, self._rollouts, base=training_base, launcher=launcher)
+        self.app: ASGIApp = build_control(config, self._rollouts, Authenticator(config), self._jobs)
 
     async def start(self, progress: Progress) -> None:
         """Clean up after a predecessor, and add the adapters that the configuration lists.
@@ -35,15 +48,24 @@ class ControlPlane:
         if self._preload:
             for line in await self._rollouts.preload():
                 progress(f"Adapter {line}")
+        if self._jobs is not None:
+            await self._jobs.start()
 
     async def stop(self) -> None:
-        """Give up rollouts in progress, undoing their first half."""
+        """Give up rollouts in progress, undoing their first half, and put jobs down where they are."""
+        if self._jobs is not None:
+            await self._jobs.stop()
         await self._rollouts.close()
         await asyncio.to_thread(self._catalog.close)
 
 
-async def start_control_plane(config: GatewayConfig, progress: Progress) -> ControlPlane:
+async def start_control_plane(
+    config: GatewayConfig, progress: Progress, *, launcher: Launcher | None = None
+) -> ControlPlane:
     """Open the state, bring its schema up to date, and start.
+
+    Args:
+        launcher: starts the trainers of fine-tuning jobs; default: as processes on this machine.
 
     Raises:
         ConfigInvalid, BaseModelUnreadable: the base model cannot be read.
@@ -51,7 +73,10 @@ async def start_control_plane(config: GatewayConfig, progress: Progress) -> Cont
     """
     catalog = await asyncio.to_thread(open_catalog, config)
     base = await asyncio.to_thread(base_model_spec, config, progress)
-    plane = ControlPlane(config, catalog, base)
+    training_base = ""
+    if config.training is not None:
+        training_base = await asyncio.to_thread(base_checkpoint, config, config.training, progress)
+    plane = ControlPlane(config, catalog, base, training_base=training_base, launcher=launcher)
     try:
         await plane.start(progress)
     except BaseException:

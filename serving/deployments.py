@@ -9,6 +9,8 @@ from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
 from retrieval.errors import KnowledgeError
+from serving.config import GatewayConfig
+from serving.jobs.launcher import Launcher
 from serving.knowledge.protocol import SearchRequest, SearchResult
 from serving.knowledge.remote import RemoteKnowledge
 from serving.process.orders import Orders
@@ -30,7 +32,7 @@ class Control:
         prepare_process(plain, "control")
         reporter = Reporter(plain.reports, "control")
         try:
-            self._plane = await start_control_plane(plain.config, reporter.progress)
+            self._plane = await start_control_plane(plain.config, reporter.progress, launcher=_launcher(plain.config))
         except Exception as error:
             reporter.failed(f"{error}" or type(error).__name__)
             raise
@@ -120,6 +122,17 @@ class Replica:
     async def __del__(self) -> None:
         """Ray awaits it after the last request of a replica that it stops."""
         await self._inner.stop()
+
+
+def _launcher(config: GatewayConfig) -> Launcher | None:
+    """Where jobs have GPUs, Ray gives them; without, a process beside the control plane needs nobody's leave."""
+    if config.training is None or not config.training.gpus_per_job:
+        return None
+    from serving.jobs.ray_launcher import RayLauncher
+    from serving.jobs.service import process_launcher
+
+    process = process_launcher(config.training, on_ray=True)
+    return RayLauncher(process, cpus=config.training.cpus_per_job or 0, gpus=config.training.gpus_per_job)
 
 
 def _remote(handle: DeploymentHandle) -> RemoteKnowledge:

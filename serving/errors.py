@@ -65,6 +65,10 @@ class ObjectNotFound(GatewayClientError):
     """No file, batch or file in a store of that id, or not for this caller."""
 
 
+class JobConflict(GatewayClientError):
+    """The fine-tuning job is in a state that does not allow this."""
+
+
 class MethodNotAllowed(GatewayClientError):
     """The URL exists; the method does not."""
 
@@ -120,6 +124,7 @@ ERROR_TABLE: dict[type[Exception], Answer] = {
     RouteNotFound: Answer(404, _INVALID, "unknown_url"),
     ResponseNotStored: Answer(404, _INVALID, "response_not_found"),
     ObjectNotFound: Answer(404, _INVALID, "not_found"),
+    JobConflict: Answer(409, _INVALID, "job_conflict"),
     MethodNotAllowed: Answer(405, _INVALID, "method_not_allowed"),
     AuthenticationFailed: Answer(401, _INVALID, "invalid_api_key"),
     PermissionDenied: Answer(403, "permission_error", "permission_denied"),

@@ -19,6 +19,7 @@ from serving.control_plane import ControlPlane, start_control_plane
 from serving.engine.protocol import Engine, EngineError, EngineInfo, Progress
 from serving.generate import Generator
 from serving.grounding.token_counter import TokenCounter
+from serving.jobs.launcher import Launcher
 from serving.knowledge.endpoint import Knowledge
 from serving.peers import Peers
 from serving.residency import ReplicaResidency
@@ -45,11 +46,13 @@ class Gateway:
         peer_host: str,
         *,
         knowledge: Knowledge | None = None,
+        launcher: Launcher | None = None,
     ) -> None:
         self._config = config
         self._engine = engine
         self._own_control: ControlPlane | None = None
         self._given_control = control
+        self._launcher = launcher
         self._metrics = GatewayMetrics(CollectorRegistry(), replica=replica)
         self._catalog = Catalog(config.state.url)
         store = ArtifactStore(config.artifacts.url, config.artifacts.options)
@@ -78,7 +81,7 @@ class Gateway:
         try:
             if self._given_control is None:
                 tell("Reading the adapter catalog")
-                self._own_control = await start_control_plane(self._config, tell)
+                self._own_control = await start_control_plane(self._config, tell, launcher=self._launcher)
             else:
                 await asyncio.to_thread(self._catalog.migrate)
             if self._own_knowledge is not None:
@@ -167,19 +170,23 @@ def build_gateway(
     control: ASGIApp | None = None,
     peer_host: str = "127.0.0.1",
     knowledge: Knowledge | None = None,
+    launcher: Launcher | None = None,
 ) -> Gateway:
     """One replica of the gateway that ``config`` describes, not yet started.
 
     Args:
         engine: what generates; default: the one that ``config.engine`` describes.
         replica: its name in metrics and reports; default: a random one.
-        control: the app that answers ``/admin/*``; default: a control plane inside this gateway.
+        control: the app that answers ``/admin/*`` and fine-tuning; default: a control plane inside this gateway.
         peer_host: the address of this machine where other replicas of the same gateway reach it.
         knowledge: files, vector stores and search in another process; default: inside this gateway, where the
             configuration has a section for it.
+        launcher: starts the trainers of a control plane inside this gateway; default: as processes on this machine.
     """
     name = replica or f"replica-{uuid.uuid4().hex[:8]}"
-    return Gateway(config, engine or build_engine(config), name, control, peer_host, knowledge=knowledge)
+    return Gateway(
+        config, engine or build_engine(config), name, control, peer_host, knowledge=knowledge, launcher=launcher
+    )
 
 
 def _own_knowledge(config: GatewayConfig) -> "KnowledgeService | None":

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from serving.config import GatewayConfig, OpenAIEngineSettings, VllmEngineSettings
@@ -29,6 +30,7 @@ def quick_preflight(config: GatewayConfig) -> list[str]:
         *_compiler_problems(config),
         *_state_problems(config),
         *_artifact_problems(config),
+        *_training_problems(config),
     ]
 
 
@@ -88,6 +90,17 @@ def _state_problems(config: GatewayConfig) -> Iterator[str]:
         url.get_dialect().import_dbapi()
     except ImportError:
         yield f"`state.url`: the driver of `{url.drivername}` is not installed"
+
+
+def _training_problems(config: GatewayConfig) -> Iterator[str]:
+    if config.training is None:
+        return
+    base = config.training.base
+    if base is not None and Path(base).is_absolute() and not (Path(base) / "config.json").is_file():
+        yield f"`training.base`: there is no checkpoint in {base} (no config.json)"
+    for package in ("torch", "transformers", "peft", "trl", "python_multipart"):
+        if find_spec(package) is None:
+            yield f"`training`: the Python package {package} is not installed; install the extra `train`"
 
 
 def _artifact_problems(config: GatewayConfig) -> Iterator[str]:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from monitoring.metrics import GatewayMetrics
 from serving.api import chat, completions, health, models, responses
+from serving.api.event_stream import EventStream
 from serving.api.generation import GenerationRoute
 from serving.api.middleware import GatewayMiddleware, answer_http_exception
 from serving.api.wire import GatewayStatus
@@ -17,9 +18,9 @@ from serving.config import GatewayConfig
 from serving.errors import RouteNotFound
 from serving.generate import Generator
 
+FILE_PATHS = ("/v1/files", "/v1/files/{rest:path}")
+FINE_TUNING_PATHS = ("/v1/fine_tuning/jobs", "/v1/fine_tuning/jobs/{rest:path}")
 KNOWLEDGE_PATHS = (
-    "/v1/files",
-    "/v1/files/{rest:path}",
     "/v1/vector_stores",
     "/v1/vector_stores/{rest:path}",
     "/v1/embeddings",
@@ -32,7 +33,7 @@ class Apps:
     """What may live in other processes. Each asks for the caller's key itself."""
 
     control: ASGIApp
-    """Answers ``/admin/*``."""
+    """Answers ``/admin/*`` and, where the configuration has a section for it, fine-tuning."""
     knowledge: ASGIApp | None
     """Answers for files, vector stores, embeddings and reranking; None where the configuration has none of it."""
 
@@ -50,6 +51,21 @@ class _Elsewhere:
 async def _no_knowledge(scope: Scope, receive: Receive, send: Send) -> None:
     where = f"{scope['method']} {scope['path']}"
     raise RouteNotFound(f"Invalid URL ({where}): this gateway has no section `knowledge` in its configuration.")
+
+
+async def _no_training(scope: Scope, receive: Receive, send: Send) -> None:
+    where = f"{scope['method']} {scope['path']}"
+    raise RouteNotFound(
+        f"Invalid URL ({where}): this gateway takes no fine-tuning jobs; a section `training: {{}}` in its "
+        "configuration enables them."
+    )
+
+
+async def _no_files(scope: Scope, receive: Receive, send: Send) -> None:
+    where = f"{scope['method']} {scope['path']}"
+    raise RouteNotFound(
+        f"Invalid URL ({where}): this gateway has no section `knowledge` in its configuration, nor `training`."
+    )
 
 
 def build_api(
@@ -75,12 +91,17 @@ def build_api(
     routes.append(Route("/admin/{rest:path}", _Elsewhere(apps.control), name="control"))
     knowledge = _Elsewhere(apps.knowledge or _no_knowledge)
     routes.extend(Route(path, knowledge, name="knowledge") for path in KNOWLEDGE_PATHS)
+    trains = config.training is not None
+    files = _Elsewhere(apps.knowledge or (apps.control if trains else _no_files))
+    routes.extend(Route(path, files, name="files") for path in FILE_PATHS)
+    fine_tuning = _Elsewhere(EventStream(apps.control) if trains else _no_training)
+    routes.extend(Route(path, fine_tuning, name="fine_tuning") for path in FINE_TUNING_PATHS)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_middleware(
         GatewayMiddleware,
         authenticator=authenticator,
         metrics=metrics,
         max_body_bytes=config.server.max_body_bytes,
-        max_file_bytes=0 if config.knowledge is None else config.knowledge.max_file_bytes,
+        max_file_bytes=config.max_file_bytes,
     )
     return app

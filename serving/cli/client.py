@@ -33,7 +33,8 @@ _NEXT = {
     "rollout_conflict": "`loraplex adapters show NAME` tells how things stand.",
     "source_unavailable": "Check the folder, hub id or URL; the gateway reads it, not this command.",
     "not_a_gateway": "Is this a Loraplex gateway? Give its address with --url.",
-    "unknown_url": "Is this a Loraplex gateway? Give its address with --url. Vector stores need a section `knowledge`.",
+    "unknown_url": "Is this a Loraplex gateway? Give its address with --url. Vector stores need a section `knowledge`, "
+    "fine-tuning jobs a section `training`.",
     "not_ready": "Try again in a moment.",
     "catalog_unavailable": "Check the database at `state.url`; the gateway goes on serving meanwhile.",
     "adapter_load_failed": "Nothing was changed; the replica's log has the details.",
@@ -44,6 +45,7 @@ _NEXT = {
     "vector_store_not_found": "`loraplex knowledge ls` lists the stores.",
     "ambiguous_store": "Name it by its id: `loraplex knowledge ls` lists them.",
     "document_not_found": "`loraplex knowledge show STORE --all` lists what is in it.",
+    "job_conflict": "`loraplex jobs show JOB` tells how things stand.",
     "invalid_filter": 'A filter looks like {"type": "eq", "key": "region", "value": "eu"}.',
     "embedder_unavailable": "Check `knowledge.embedder` in the configuration; the gateway's log has the details.",
     "index_unavailable": "Check `knowledge.index` in the configuration; the gateway's log has the details.",

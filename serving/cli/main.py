@@ -26,6 +26,7 @@ COMMANDS = {
     "ingest": _Command("serving.cli.ingest", "ingest", "Bring a vector store to what files, folders and pages hold."),
     "knowledge": _Command("serving.cli.knowledge", "app", "Look into vector stores, search them, tune the search."),
     "train": _Command("serving.cli.training", "app", "Check training data."),
+    "jobs": _Command("serving.cli.jobs", "app", "Fine-tune: create jobs, follow, pause and cancel them."),
     "config": _Command("serving.cli.config", "app", "Check a configuration file; print the reference."),
     "keys": _Command("serving.cli.keys", "app", "Make API keys."),
 }

@@ -14,6 +14,7 @@ from serving.settings.engine import EngineSettings, ModelSettings, OpenAIEngineS
 from serving.settings.knowledge import KnowledgeSettings
 from serving.settings.server import ApiKey, LimitSettings, ServerSettings
 from serving.settings.tasks import TaskSettings
+from serving.settings.training import TrainingSettings
 
 _RELATIVE_SQLITE = re.compile(r"^(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:)(.+)$")
 
@@ -37,6 +38,7 @@ class GatewayConfig(Settings):
     knowledge: KnowledgeSettings | None = Field(
         default=None, description="Files, vector stores and retrieval. Absent: none of it is served."
     )
+    training: TrainingSettings | None = Field(default=None, description="Fine-tuning jobs. Absent: none are taken.")
     state: StateSettings = Field(default_factory=StateSettings, description="State database.")
     artifacts: ArtifactSettings = Field(default_factory=ArtifactSettings, description="Artifact store.")
     api_keys: Items[ApiKey] = Field(default=(), description="Keys that callers authenticate with.")
@@ -58,6 +60,13 @@ class GatewayConfig(Settings):
         remote_without = isinstance(self.engine, OpenAIEngineSettings) and self.engine.adapters == "none"
         return self.adapters.enabled and not remote_without
 
+    @property
+    def max_file_bytes(self) -> int:
+        """Largest file that is taken, in bytes; 0 where none are."""
+        if self.knowledge is not None:
+            return self.knowledge.max_file_bytes
+        return 0 if self.training is None else self.training.max_file_bytes
+
     def with_absolute_paths(self, base: Path) -> Self:
         """The same configuration with every relative path taken from ``base``.
 
@@ -76,6 +85,7 @@ class GatewayConfig(Settings):
         return self.model_copy(
             update={
                 "knowledge": None if self.knowledge is None else self.knowledge.with_absolute_paths(base),
+                "training": None if self.training is None else self.training.with_absolute_paths(base),
                 "model": self.model.model_copy(update={"id": absolute(self.model.id, base)}),
                 "adapters": self.adapters.model_copy(update=adapters),
                 "state": self.state.model_copy(update={"url": state_url}),
@@ -89,6 +99,7 @@ class GatewayConfig(Settings):
             *self._name_problems(),
             *self._adapter_problems(),
             *self._knowledge_problems(),
+            *self._training_problems(),
             *self._authentication_problems(),
         ]
         if problems:
@@ -132,6 +143,10 @@ class GatewayConfig(Settings):
         for name, task in self.tasks.items():
             if task.retrieval is not None and self.knowledge is None:
                 yield f"`tasks.{name}.retrieval`: there is no knowledge to search; add a section `knowledge: {{}}`"
+
+    def _training_problems(self) -> Iterator[str]:
+        if self.training is not None and not self.serves_adapters:
+            yield "`training`: what a job makes is an adapter, and this configuration serves none"
 
     def _authentication_problems(self) -> Iterator[str]:
         if self.authentication_required and not self.api_keys:

@@ -78,5 +78,5 @@ class ApiKey(Settings):
         "administrator sees all.",
     )
     writes_knowledge: bool = Field(
-        default=False, description="Whether the key may upload files and change vector stores."
+        default=False, description="Whether the key may upload files, change vector stores and create fine-tuning jobs."
     )

@@ -35,6 +35,8 @@ def _plain(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     schema = {name: _plain(value) for name, value in node.items() if name not in ("nullable", "discriminator")}
+    if schema.get("exclusiveMinimum") is True:
+        schema["exclusiveMinimum"] = schema.pop("minimum")
     if isinstance(schema.get("$ref"), str):
         schema["$ref"] = schema["$ref"].replace("#/", f"{_URI}#/")
     if isinstance(schema.get("$recursiveRef"), str):
@@ -90,7 +92,17 @@ _KNOWLEDGE_ANSWERS = (
 
 def knowledge_schema(method: str, path: str) -> str | None:
     """The schema of what a knowledge route answers; None for another route, or one that answers bytes."""
-    for known, template, schema in _KNOWLEDGE_ANSWERS:
+    return schema_of(_KNOWLEDGE_ANSWERS, method, path)
+
+
+def schema_of(answers: tuple[tuple[str, str, str], ...], method: str, path: str) -> str | None:
+    """The schema of what a route answers, by a table of method, path under ``/v1/`` with ``ID``, and schema."""
+    for known, template, schema in answers:
         if known == method and re.fullmatch("/v1/" + template.replace("ID", "[^/]+"), path):
             return schema
     return None
+
+
+def is_at_hand() -> bool:
+    """Whether there is a description to hold answers against."""
+    return _DESCRIPTION.exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.cli.main import COMMANDS
 from tests.meta.sources import PACKAGES, ROOT, parsed, python_files
 
 _LONGEST_FILE = 400
@@ -33,7 +34,7 @@ def test_the_adapters_package_is_ours() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], *([name, "--help"] for name in ("adapters", "ingest", "knowledge", "train", "config", "keys"))],
+    [["--help"], *([name, "--help"] for name in COMMANDS if name != "serve")],
 )
 def test_help_does_not_wait_for_heavy_imports(arguments: list[str]) -> None:
     program = (

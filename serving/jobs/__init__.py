@@ -1,0 +1,1 @@
+"""Fine-tuning jobs: records, queue, supervision and launching of trainers."""
