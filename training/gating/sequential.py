@@ -35,15 +35,16 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-_TILTS: FloatArray = np.geomspace(0.05, 4.0, 10)
-"""Logarithms of the odds ratios that are betted on, with equal weights."""
+_TILTS: FloatArray = np.array([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2])
+"""Logarithms of the odds ratios that are betted on. A true one of less than half the smallest may never be found."""
+_LOG_WEIGHTS: FloatArray = np.log(np.array([1, 1, 2, 2, 3, 3, 3]) / 15)
+"""More of the wealth goes to the large ones: what breaks much should be found soonest."""
 _STEPS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5)
 """The limits that an interval can have, on both sides of 0."""
 _GAPS: FloatArray = np.array([*(-step for step in reversed(_STEPS)), 0.0, *_STEPS])
 _FEWEST = 3
 """Outcomes of each arm in a block: a block of 1 and 1 wastes much of what an uneven split could tell."""
-_MOST_UP = 60.0
-_MOST_DOWN = 0.95
+_STEEPEST = 0.98
 _PRIOR_RATE = 0.05
 _PRIOR_WEIGHT = 1.0
 _EDGE = 1e-4
@@ -147,7 +148,7 @@ class _OneSided:
         dearest = np.clip(dearest, self._low[:, None], self._high[:, None])
         price = first.n * np.log1p(up * (dearest + gap)) + second.n * np.log1p(-down * dearest)
         self._log_wealth += first.growth(up) + second.growth(-down) - price
-        self.log_best = np.maximum(self.log_best, _log_mean(self._log_wealth))
+        self.log_best = np.maximum(self.log_best, _log_sum(self._log_wealth + _LOG_WEIGHTS))
 
     def _stakes(self, n_first: int, n_second: int, first: Tally, second: Tally) -> tuple[FloatArray, FloatArray]:
         """What is betted on each outcome of either arm, by gap and tilt."""
@@ -156,16 +157,14 @@ class _OneSided:
         lower = np.clip(centre, self._low + _EDGE, self._high - _EDGE)[:, None]
         upper = lower + self.gaps[:, None]
         share = n_first / (n_first + n_second)
-        # The rarer arm carries most of the odds ratio; the other's stake follows from the price being largest here.
-        if n_first <= n_second:
-            up = np.broadcast_to(np.expm1(_TILTS * (1 - share)), self._log_wealth.shape)
-            slope = n_first * up / (n_second * (1 + up * upper))
-            down = slope / (1 + slope * lower)
-        else:
-            down = np.broadcast_to(-np.expm1(-_TILTS * share), self._log_wealth.shape)
-            slope = n_second * down / (n_first * (1 - down * lower))
-            up = slope / np.maximum(1 - slope * upper, _EDGE)
-        return np.minimum(up, _MOST_UP), np.minimum(down, _MOST_DOWN)
+        # Stakes whose price is largest at that point have slopes up / (1 + up * upper) = slope / share and
+        # down / (1 - down * lower) = slope / (1 - share); at the steepest slope an outcome could cost everything.
+        steepest = _STEEPEST * np.minimum((1 - share) / (1 - lower), share / upper)
+        up = np.expm1(_TILTS * (1 - share))
+        slope = share * up / (1 + up * upper)
+        slope = -steepest * np.expm1(-slope / steepest)
+        first_slope, second_slope = slope / share, slope / (1 - share)
+        return first_slope / (1 - first_slope * upper), second_slope / (1 + second_slope * lower)
 
     def log_evidence(self, gap: float) -> float:
         """The best logarithm of wealth against the null with this gap, which must be one of them."""
@@ -351,8 +350,8 @@ class MeanTest(_Comparison[Values]):
         return Values((*first.values[-_KEPT:], *second.values))
 
 
-def _log_mean(logs: FloatArray) -> FloatArray:
-    """The logarithm of the mean of ``exp(logs)`` over the last axis."""
+def _log_sum(logs: FloatArray) -> FloatArray:
+    """The logarithm of the sum of ``exp(logs)`` over the last axis."""
     largest = logs.max(axis=-1)
-    found: FloatArray = largest + np.log(np.exp(logs - largest[..., None]).mean(axis=-1))
+    found: FloatArray = largest + np.log(np.exp(logs - largest[..., None]).sum(axis=-1))
     return found
