@@ -1,4 +1,4 @@
-"""The sequential test on simulated traffic, looked at after every request: false alarms, and how soon breaks are found."""
+"""The sequential test on simulated traffic, looked at after every request: false alarms, and when breaks are found."""
 
 import argparse
 import math

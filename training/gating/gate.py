@@ -101,9 +101,7 @@ def decide(candidate: SuiteRun, current: SuiteRun, policy: GatePolicy) -> Verdic
     for name, run in (("candidate", candidate), ("current", current)):
         _check_errors(name, run, policy.max_errors)
     rules = policy.rules(current.primary)
-    values = {
-        metric: (_values("candidate", candidate, metric), _values("current", current, metric)) for metric in rules
-    }
+    values = {metric: _paired_values(candidate, current, metric, policy.max_errors) for metric in rules}
     comparisons = tuple(compare(metric, rule, *values[metric], policy) for metric, rule in rules.items())
     outcomes = {comparison.outcome for comparison in comparisons}
     outcome = next(one for one in (Outcome.FAILED, Outcome.UNDECIDED, Outcome.PASSED) if one in outcomes)
@@ -145,12 +143,29 @@ def _check_errors(name: str, run: SuiteRun, most: float) -> None:
         )
 
 
+def _paired_values(
+    candidate: SuiteRun, current: SuiteRun, metric: str, most: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Both runs' values of the cases that have one in both: a judge may have given no verdict on a few."""
+    ours, theirs = _values("candidate", candidate, metric), _values("current", current, metric)
+    cases = {result.case_id for result in current.results}
+    ids = [one for one in theirs if one in ours]
+    if len(ids) < 2 or len(cases) - len(ids) > most * len(cases):
+        raise GateRefused(f"only {len(ids)} of {len(cases)} cases have a value of `{metric}` in both runs")
+    return {one: ours[one] for one in ids}, {one: theirs[one] for one in ids}
+
+
 def _values(name: str, run: SuiteRun, metric: str) -> dict[str, float]:
     try:
-        return run.values(metric)
+        values = run.values(metric)
     except KeyError:
         known = ", ".join(sorted({one for result in run.results for one in result.scores})) or "none"
-        raise GateRefused(f"the {name} run has no metric `{metric}` for every case; its metrics: {known}") from None
+        raise GateRefused(f"the {name} run has no metric `{metric}`; its metrics: {known}") from None
+    # Written so that a value that is not a number is outside too.
+    outside = next((one for one, value in values.items() if not 0 <= value <= 1), None)
+    if outside is not None:
+        raise GateRefused(f"the {name} run's `{metric}` of case {outside} is {values[outside]}, outside [0, 1]")
+    return values
 
 
 def _contestant(run: SuiteRun) -> Contestant:

@@ -19,6 +19,8 @@ class Truth:
     """Standard deviation of one case's difference."""
     deviation_at: float
     """The same where the average is the threshold: what the test takes it for."""
+    graded: bool = False
+    """Whether the bootstrap decides, which allows for losses that no case showed."""
 
     @classmethod
     def of_shares(cls, difference: float, discordant: float, threshold: float) -> Self:
@@ -34,25 +36,33 @@ class Truth:
     @classmethod
     def of_scores(cls, difference: float, deviation: float) -> Self:
         """Graded: the deviation is the same wherever the average lies."""
-        return cls(difference, deviation, deviation)
+        return cls(difference, deviation, deviation, graded=True)
 
 
 def power(truth: Truth, n: int, threshold: float, alpha: float) -> float:
     """The probability that ``n`` cases show a difference above ``threshold`` where ``truth`` holds."""
-    distance = math.sqrt(n) * (truth.difference - threshold) - _z(alpha) * truth.deviation_at
+    z = float(special.ndtri(1 - alpha))
+    needed = threshold + z * truth.deviation_at / math.sqrt(n)
+    if truth.graded:
+        unseen = 1 - alpha ** (1 / n)
+        needed = max(needed, (threshold + unseen) / (1 - unseen))
+    distance = truth.difference - needed
     if truth.deviation <= 0:
         return 1.0 if distance > 0 else 0.0
-    return float(special.ndtr(distance / truth.deviation))
+    return float(special.ndtr(math.sqrt(n) * distance / truth.deviation))
 
 
 def cases_needed(truth: Truth, threshold: float, alpha: float, wanted: float) -> int | None:
-    """The cases that give the ``wanted`` power; None where the truth is at or below the threshold."""
+    """The fewest cases that give the ``wanted`` power; None where the truth is at or below the threshold."""
     if truth.difference <= threshold:
         return None
-    spread = _z(alpha) * truth.deviation_at + _z(1 - wanted) * truth.deviation
-    return max(
-        fewest_cases(truth.difference - threshold, alpha), math.ceil((spread / (truth.difference - threshold)) ** 2)
-    )
+    low, high = 1, 2
+    while power(truth, high, threshold, alpha) < wanted:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if power(truth, middle, threshold, alpha) < wanted else (low, middle)
+    return max(high, fewest_cases(truth.difference - threshold, alpha))
 
 
 def fewest_cases(distance: float, alpha: float) -> int:
@@ -61,7 +71,3 @@ def fewest_cases(distance: float, alpha: float) -> int:
     With fewer, ``(1 - distance) ** n`` exceeds ``alpha``: all the losses may be among the cases that nobody asked.
     """
     return math.ceil(math.log(alpha) / math.log1p(-distance)) if 0 < distance < 1 else 2
-
-
-def _z(alpha: float) -> float:
-    return float(special.ndtri(1 - alpha))

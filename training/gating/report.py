@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from training.gating.comparison import Comparison, Estimate, Outcome
+from training.gating.comparison import Comparison, Outcome
 from training.gating.gate import Flip, Verdict
 from training.reports.document import Block, Callout, Columns, Details, Figure, Output, Section, Table, Text, Tone
 from training.reports.markdown import render_markdown
@@ -57,16 +57,15 @@ def _figures(verdict: Verdict) -> list[Block]:
 
     versions, differences = [], []
     for one in verdict.comparisons:
-        name = one.metric
-        versions += [_row(f"{name} · candidate", one.candidate, "plain"), _row("current", one.current, "quiet")]
-        tone, difference = _TONES[one.outcome], one.difference
-        differences.append(
-            Interval(name, difference.mean, difference.lower, difference.upper, tone, mark=one.threshold)
-        )
+        ours, theirs, difference = one.candidate, one.current, one.difference
+        versions.append(Interval(f"{one.metric} · candidate", ours.mean, ours.lower, ours.upper))
+        versions.append(Interval("current", theirs.mean, theirs.lower, theirs.upper, "quiet"))
+        limits = (difference.mean, difference.lower, difference.upper)
+        differences.append(Interval(one.metric, *limits, tone=_TONES[one.outcome], mark=one.threshold))
     level = f"{1 - 2 * verdict.policy.alpha:.0%}"
     return [
         Figure(
-            intervals([Interval(label, e.mean, e.lower, e.upper, tone) for label, e, tone in versions], label="mean"),
+            intervals(versions, label="mean"),
             f"Each version's mean over the cases, with {level} intervals.",
         ),
         Figure(
@@ -75,10 +74,6 @@ def _figures(verdict: Verdict) -> list[Block]:
             "its dashed line.",
         ),
     ]
-
-
-def _row(label: str, estimate: Estimate, tone: str) -> tuple[str, Estimate, str]:
-    return label, estimate, tone
 
 
 def _metrics(verdict: Verdict) -> list[Block]:

@@ -39,4 +39,5 @@ def test_versions_that_never_differ_still_need_cases() -> None:
     assert fewest_cases(0.05, 0.05) == 59
     assert cases_needed(Truth.of_scores(0.0, 0.0), -0.05, 0.05, 0.8) == 59
     assert power(Truth.of_scores(0.0, 0.0), 59, -0.05, 0.05) == 1.0
+    assert power(Truth.of_scores(0.0, 0.0), 58, -0.05, 0.05) == 0.0
     assert power(Truth.of_scores(-0.1, 0.0), 59, -0.05, 0.05) == 0.0
