@@ -76,7 +76,7 @@ def intervals(rows: Sequence[Interval], *, label: str, zero: bool = False) -> st
         if zero:
             axes.axvline(0, color=_QUIET, linewidth=0.9, zorder=0)
         axes.set_yticks(range(len(rows)), [row.label for row in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
         axes.grid(axis="x", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_xlabel(label)
@@ -101,7 +101,7 @@ def bars(rows: Mapping[str, Mapping[str, float]], *, label: str, tones: Mapping[
             axes.barh(range(len(rows)), lengths, left=starts, height=0.62, color=colours[part], label=part)
             starts = [start + length for start, length in zip(starts, lengths, strict=True)]
         axes.set_yticks(range(len(rows)), list(rows))
-        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
         axes.grid(axis="x", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_xlabel(label)
@@ -148,7 +148,7 @@ def _svg(figure: Figure) -> str:
 
 
 def _styled(style: re.Match[str]) -> str:
-    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1; font-family: inherit", style.group())
+    text = re.sub(r"font-family: [^;\"]*", "font-family: inherit", style.group())
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var(--{variable})")
     return text
