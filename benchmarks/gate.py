@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--part", choices=(*PARTS, "all"), default="all")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     add_common_options(parser)
-    part_options(parser, "paired")("--pairs", type=int, default=2_000, help="simulated pairs of runs per truth")
+    part_options(parser, "paired")("--pairs", type=int, default=1_000, help="simulated pairs of runs per truth")
     sequential = part_options(parser, "sequential")
     sequential("--streams", type=int, default=1_000, help="simulated streams per truth")
     sequential("--horizon", type=int, default=10_000, help="requests of a stream without a difference")

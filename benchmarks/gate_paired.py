@@ -1,6 +1,7 @@
 """The gate on simulated truths: how often it promotes what is unfit, and whether its power is what it says."""
 
 import argparse
+import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from training.gating.paired import FloatArray, p_value
 from training.gating.power import Truth, power
 
 ALPHA = 0.05
-_RESAMPLES = 2_000
+_RESAMPLES = 1_000
 _NOISE = 3.0
 """Standard errors of the simulation that a rate may lie above its limit: every run would else fail by chance."""
 
@@ -49,7 +50,8 @@ def measure(options: argparse.Namespace, pool: Executor) -> tuple[dict[str, Any]
         Target(
             "share of unfit candidates that passed, mean of the truths", float(np.mean(wrong)), ALPHA, at_least=False
         ),
-        Target("computed power against simulated, mean distance", float(np.mean(off)), 0.05, at_least=False),
+        Target("computed power against simulated, mean distance", float(np.mean(off)), 0.03, at_least=False),
+        Target("computed power against simulated, largest distance", max(off), 0.1, at_least=False),
     ]
     return {"pairs_per_truth": pairs, "truths": rows, "two_metrics": both}, targets, []
 
@@ -73,7 +75,8 @@ def _simulate(scenario: Scenario, *, pairs: int) -> dict[str, Any]:
         [scenario.cases, round(1e4 * scenario.changed), round(1e4 * scenario.difference) + 10**4]
     )
     one = _binary if scenario.kind == "right or wrong" else _graded
-    passed, computed = zip(*(one(rng, scenario) for _ in range(pairs)), strict=True)
+    passed = [one(rng, scenario) for _ in range(pairs)]
+    computed = None if scenario.at_boundary else _computed_power(rng, scenario)
     return {
         "kind": scenario.kind,
         "cases": scenario.cases,
@@ -82,23 +85,30 @@ def _simulate(scenario: Scenario, *, pairs: int) -> dict[str, Any]:
         "changed": scenario.changed,
         "unfit": scenario.at_boundary,
         "passed": float(np.mean(passed)),
-        "computed_power": None if scenario.at_boundary else float(np.mean(computed)),
+        "computed_power": computed,
     }
 
 
-def _binary(rng: np.random.Generator, scenario: Scenario) -> tuple[bool, float]:
-    """``changed`` is the share of discordant cases; power is computed as after a run, from what it showed."""
+def _computed_power(rng: np.random.Generator, scenario: Scenario) -> float:
+    """As one computes it before a run, from the truth alone."""
+    if scenario.kind == "right or wrong":
+        truth = Truth.of_shares(scenario.difference, scenario.changed, scenario.threshold)
+    else:
+        many = dataclasses.replace(scenario, cases=200_000)
+        truth = Truth.of_scores(scenario.difference, float(_differences(rng, many).std()))
+    return power(truth, scenario.cases, scenario.threshold, ALPHA)
+
+
+def _binary(rng: np.random.Generator, scenario: Scenario) -> bool:
+    """Whether a pair of runs passes; ``changed`` is the share of discordant cases."""
     n, win = scenario.cases, (scenario.changed + scenario.difference) / 2
     wins, losses, _ = (int(count) for count in rng.multinomial(n, [win, scenario.changed - win, 1 - scenario.changed]))
-    truth = Truth.of_shares(scenario.difference, (wins + losses + 1) / (n + 2), scenario.threshold)
-    return _p_value(wins, losses, n, scenario.threshold) <= ALPHA, power(truth, n, scenario.threshold, ALPHA)
+    return _p_value(wins, losses, n, scenario.threshold) <= ALPHA
 
 
-def _graded(rng: np.random.Generator, scenario: Scenario) -> tuple[bool, float]:
-    values = _differences(rng, scenario)
-    found = bootstrap(values, resamples=_RESAMPLES, seed=0)
-    truth = Truth.of_scores(scenario.difference, float(values.std(ddof=1)))
-    return found.p_value(scenario.threshold) <= ALPHA, power(truth, len(values), scenario.threshold, ALPHA)
+def _graded(rng: np.random.Generator, scenario: Scenario) -> bool:
+    found = bootstrap(_differences(rng, scenario), resamples=_RESAMPLES, seed=int(rng.integers(2**31)))
+    return found.p_value(scenario.threshold) <= ALPHA
 
 
 def _differences(rng: np.random.Generator, scenario: Scenario) -> FloatArray:
@@ -124,7 +134,7 @@ def _two_metrics(both_unfit: bool, *, pairs: int) -> dict[str, Any]:  # noqa: FB
     truths: Sequence[float] = (-0.05, -0.05) if both_unfit else (-0.05, 0.05)
     passed = 0
     for _ in range(pairs):
-        passed += all(_binary(rng, Scenario("right or wrong", 200, truth, 0.2, -0.05))[0] for truth in truths)
+        passed += all(_binary(rng, Scenario("right or wrong", 200, truth, 0.2, -0.05)) for truth in truths)
     return {"differences": truths, "thresholds": (-0.05, -0.05), "cases": 200, "passed": passed / pairs}
 
 

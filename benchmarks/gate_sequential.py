@@ -159,9 +159,9 @@ def _wald(traffic: Traffic, to_candidate: NDArray[np.bool_], bad: NDArray[np.boo
 
 def _universal(to_candidate: NDArray[np.bool_], bad: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Universal inference (Wasserman, Ramdas, Balakrishnan 2020): uniform mixtures over the null's best likelihood."""
-    mixed, sums = np.zeros(len(bad)), []
+    mixed, sums = np.zeros(len(bad)), list[tuple[NDArray[np.int64], NDArray[np.int64]]]()
     for arm in (to_candidate, ~to_candidate):
-        n, k = np.cumsum(arm), np.cumsum(arm & bad)
+        n, k = np.cumsum(arm, dtype=np.int64), np.cumsum(arm & bad, dtype=np.int64)
         mixed += special.betaln(k + 1, n - k + 1)
         sums.append((k, n))
     (k, n), (k_current, n_current) = sums

@@ -9,6 +9,7 @@ No resample holds what no case showed: losses that are total and so rare that ``
 Every limit therefore also allows for a share of such cases that stays unseen with probability ``alpha``.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +35,12 @@ class Bootstrap:
 
     def lower(self, alpha: float) -> float:
         """The limit that the true mean is below with probability ``alpha`` at most."""
-        unseen = 1 - alpha ** (1 / self.n)
+        unseen = _unseen(alpha, self.n)
         return min(self._quantile(_widened(alpha, self.n)), self.mean - unseen * (1 + self.mean))
 
     def upper(self, alpha: float) -> float:
         """The limit that the true mean is above with probability ``alpha`` at most."""
-        unseen = 1 - alpha ** (1 / self.n)
+        unseen = _unseen(alpha, self.n)
         return max(self._quantile(1 - _widened(alpha, self.n)), self.mean + unseen * (1 - self.mean))
 
     def p_value(self, threshold: float) -> float:
@@ -91,3 +92,8 @@ def bootstrap(values: FloatArray, *, resamples: int, seed: int) -> Bootstrap:
 def _widened(alpha: float, n: int) -> float:
     """The level at which a normal quantile is as far out as Student's, narrowness corrected."""
     return float(special.ndtr(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, alpha)))
+
+
+def _unseen(alpha: float, n: int) -> float:
+    """The largest share of cases of which ``n`` show none with a probability of at least ``alpha``."""
+    return 1.0 - math.pow(alpha, 1 / n)

@@ -44,7 +44,7 @@ def power(truth: Truth, n: int, threshold: float, alpha: float) -> float:
     z = float(special.ndtri(1 - alpha))
     needed = threshold + z * truth.deviation_at / math.sqrt(n)
     if truth.graded:
-        unseen = 1 - alpha ** (1 / n)
+        unseen = 1 - math.pow(alpha, 1 / n)
         needed = max(needed, (threshold + unseen) / (1 - unseen))
     distance = truth.difference - needed
     if truth.deviation <= 0:

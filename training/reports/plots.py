@@ -24,7 +24,7 @@ _VARIABLES = {
 }
 _TONES = {"good": _GOOD, "bad": _BAD, "unsure": _UNSURE, "plain": _ACCENT, "quiet": _QUIET}
 _SERIES = (_ACCENT, _UNSURE, _GOOD, _BAD, _QUIET, _INK)
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "loraplex",
     "text.parse_math": False,

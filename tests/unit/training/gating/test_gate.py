@@ -207,7 +207,8 @@ def test_a_policy_is_read_from_yaml(tmp_path: Path) -> None:
     policy = GatePolicy.load(path)
 
     assert policy.alpha == 0.01
-    assert (policy.metrics["exact"].threshold, policy.metrics["exact"].truth) == (0.02, pytest.approx(0.07))
+    assert policy.metrics["exact"].threshold == 0.02
+    assert policy.metrics["exact"].truth == pytest.approx(0.07)
 
 
 @pytest.mark.parametrize(
