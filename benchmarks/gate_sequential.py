@@ -2,7 +2,6 @@
 
 import argparse
 import math
-from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -12,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from benchmarks.gate_streams import BoolArray, cut, first_claims
 from benchmarks.report import Target
-from training.gating.sequential import RateTest
 
 ALPHA = 0.05
 MARGIN = 0.03
 _BROKEN = 0.1
 _NOISE = 3.0
-_DETECTION_HORIZON = 40_000
+_DETECTION_HORIZON = 30_000
 _STEPS = (0.05, 0.1, 0.25, 0.5)
 
 
@@ -33,13 +32,13 @@ class Traffic:
     drift: bool = False
     """Whether both rates swing by half, slowly."""
 
-    def requests(self, rng: np.random.Generator, horizon: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which of them go to the candidate, and which end badly."""
+    def requests(self, rng: np.random.Generator, streams: int, horizon: int) -> tuple[BoolArray, BoolArray]:
+        """Which of them go to the candidate, and which end badly; streams by requests."""
         place = np.arange(horizon)
         steps = np.array(_STEPS)[np.minimum(4 * place // horizon, 3)]
-        to_candidate = rng.random(horizon) < (steps if self.share is None else self.share)
+        to_candidate = rng.random((streams, horizon)) < (steps if self.share is None else self.share)
         swing = 1 + 0.5 * np.sin(place / 800) if self.drift else 1.0
-        bad = rng.random(horizon) < swing * np.where(to_candidate, self.candidate, self.current)
+        bad = rng.random((streams, horizon)) < swing * np.where(to_candidate, self.candidate, self.current)
         return to_candidate, bad
 
     def named(self) -> dict[str, Any]:
@@ -51,9 +50,9 @@ class Traffic:
 def measure(options: argparse.Namespace, pool: Executor) -> tuple[dict[str, Any], list[Target], list[str]]:
     """False alarms first, then detection."""
     streams, horizon = (100, 2_000) if options.quick else (options.streams, options.horizon)
-    alarms = _in_parts(pool, _alarms, _nulls(), streams, horizon)
-    missed = _in_parts(pool, _not_worse, _boundaries(), streams, horizon)
-    found = list(pool.map(partial(_detect, streams=max(100, streams // 5)), _breaks()))
+    alarms = list(pool.map(partial(_alarms, streams=streams, horizon=horizon), _nulls()))
+    missed = list(pool.map(partial(_not_worse, streams=streams, horizon=horizon), _boundaries()))
+    found = list(pool.map(partial(_detect, streams=max(100, streams // 2)), _breaks()))
     slack = _NOISE * math.sqrt(ALPHA * (1 - ALPHA) / streams)
     targets = [
         Target("false alarms, the worst truth", max(row["alarms"] for row in alarms), ALPHA + slack, at_least=False),
@@ -92,57 +91,34 @@ def _breaks() -> list[Traffic]:
     return [Traffic(rate + _BROKEN * (1 - rate), rate, share) for rate in (0.0, 0.01, 0.05, 0.2) for share in shares]
 
 
-def _in_parts(pool: Executor, call: Any, truths: list[Traffic], streams: int, horizon: int) -> list[dict[str, Any]]:
-    """Split the streams of each truth, so that every process has work."""
-    parts = 4
-    jobs = [(traffic, seed) for traffic in truths for seed in range(parts)]
-    counts = list(pool.map(partial(call, streams=streams // parts, horizon=horizon), jobs))
-    return [
-        {**traffic.named(), "alarms": sum(counts[index * parts : (index + 1) * parts]) / (streams // parts * parts)}
-        for index, traffic in enumerate(truths)
-    ]
+def _alarms(traffic: Traffic, *, streams: int, horizon: int) -> dict[str, Any]:
+    """How many equal versions are ever called worse."""
+    blocks = cut(*traffic.requests(np.random.default_rng(1), streams, horizon))
+    found = first_claims(blocks, 0.0, ALPHA, candidate_first=True)
+    return {**traffic.named(), "alarms": float(np.mean(found > 0))}
 
 
-def _alarms(job: tuple[Traffic, int], *, streams: int, horizon: int) -> int:
-    traffic, seed = job
-    rng = np.random.default_rng([seed, 1])
-    return sum(any(test.worse for test in _fed(*traffic.requests(rng, horizon))) for _ in range(streams))
-
-
-def _not_worse(job: tuple[Traffic, int], *, streams: int, horizon: int) -> int:
-    traffic, seed = job
-    rng = np.random.default_rng([seed, 2])
-    return sum(any(test.not_worse for test in _fed(*traffic.requests(rng, horizon))) for _ in range(streams))
-
-
-def _fed(to_candidate: NDArray[np.bool_], bad: NDArray[np.bool_]) -> Iterator[RateTest]:
-    """A test after every request."""
-    test = RateTest(ALPHA, MARGIN)
-    for candidate, outcome in zip(to_candidate.tolist(), bad.tolist(), strict=True):
-        if candidate:
-            test.update(outcome, 1, 0, 0)
-        else:
-            test.update(0, 0, outcome, 1)
-        yield test
+def _not_worse(traffic: Traffic, *, streams: int, horizon: int) -> dict[str, Any]:
+    """How many versions at the margin are ever called not worse."""
+    blocks = cut(*traffic.requests(np.random.default_rng(2), streams, horizon))
+    found = first_claims(blocks, -MARGIN, ALPHA, candidate_first=False)
+    return {**traffic.named(), "alarms": float(np.mean(found > 0))}
 
 
 def _detect(traffic: Traffic, *, streams: int) -> dict[str, Any]:
-    """Requests until the break is found: here, by the test that knows both rates, and by two that know as little."""
-    rng = np.random.default_rng(3)
-    times: dict[str, list[int]] = {"requests": [], "both_rates_known": [], "universal_inference": []}
-    for _ in range(streams):
-        to_candidate, bad = traffic.requests(rng, _DETECTION_HORIZON)
-        looks = enumerate(_fed(to_candidate, bad), start=1)
-        times["requests"].append(next((place for place, test in looks if test.worse), _DETECTION_HORIZON + 1))
-        times["both_rates_known"].append(_first(_wald(traffic, to_candidate, bad)))
-        times["universal_inference"].append(_first(_universal(to_candidate, bad)))
-    row = {
-        name: {"median": float(np.median(found)), "p90": float(np.quantile(found, 0.9))}
-        for name, found in times.items()
+    """Requests until the break is found: here, by the test that knows both rates, and by one that knows as little."""
+    to_candidate, bad = traffic.requests(np.random.default_rng(3), streams, _DETECTION_HORIZON)
+    found = first_claims(cut(to_candidate, bad), 0.0, ALPHA, candidate_first=True)
+    pairs = list(zip(to_candidate, bad, strict=True))
+    times = {
+        "requests": [int(one) if one > 0 else _DETECTION_HORIZON + 1 for one in found],
+        "both_rates_known": [_first(_wald(traffic, *pair)) for pair in pairs],
+        "universal_inference": [_first(_universal(*pair)) for pair in pairs],
     }
-    found = float(np.mean(np.array(times["requests"]) <= _DETECTION_HORIZON))
+    row = {name: {"median": float(np.median(one)), "p90": float(np.quantile(one, 0.9))} for name, one in times.items()}
     ratio = row["requests"]["median"] / row["both_rates_known"]["median"]
-    return {**traffic.named(), **row, "found": found, "median_against_both_rates_known": round(ratio, 2)}
+    found_share = float(np.mean(found > 0))
+    return {**traffic.named(), **row, "found": found_share, "median_against_both_rates_known": round(ratio, 2)}
 
 
 def _first(log_evidence: NDArray[np.float64]) -> int:
@@ -150,14 +126,14 @@ def _first(log_evidence: NDArray[np.float64]) -> int:
     return int(np.argmax(enough)) + 1 if enough.any() else _DETECTION_HORIZON + 1
 
 
-def _wald(traffic: Traffic, to_candidate: NDArray[np.bool_], bad: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _wald(traffic: Traffic, to_candidate: BoolArray, bad: BoolArray) -> NDArray[np.float64]:
     """Wald's likelihood ratio: nothing needs fewer requests at the same alpha, and nobody knows both rates."""
     new, old = traffic.candidate, max(traffic.current, 1e-12)
     step = np.where(bad, math.log(new / old), math.log((1 - new) / (1 - old)))
     return np.cumsum(np.where(to_candidate, step, 0.0))
 
 
-def _universal(to_candidate: NDArray[np.bool_], bad: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _universal(to_candidate: BoolArray, bad: BoolArray) -> NDArray[np.float64]:
     """Universal inference (Wasserman, Ramdas, Balakrishnan 2020): uniform mixtures over the null's best likelihood."""
     mixed, sums = np.zeros(len(bad)), list[tuple[NDArray[np.int64], NDArray[np.int64]]]()
     for arm in (to_candidate, ~to_candidate):

@@ -42,7 +42,7 @@ _LOG_WEIGHTS: FloatArray = np.log(np.array([1, 1, 2, 2, 3, 3, 3]) / 15)
 _STEPS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5)
 """The limits that an interval can have, on both sides of 0."""
 _GAPS: FloatArray = np.array([*(-step for step in reversed(_STEPS)), 0.0, *_STEPS])
-_FEWEST = 3
+FEWEST = 3
 """Outcomes of each arm in a block: a block of 1 and 1 wastes much of what an uneven split could tell."""
 _STEEPEST = 0.98
 _PRIOR_RATE = 0.05
@@ -128,7 +128,7 @@ class Tally:
         self.n += outcomes.n
 
 
-class _OneSided:
+class OneSided:
     """E-processes against "the first arm's mean is at most ``gap`` above the second's", for each of several gaps."""
 
     def __init__(self, gaps: FloatArray) -> None:
@@ -211,9 +211,9 @@ class _Comparison(ABC, Generic[O]):
         self.current = Tally()
         self._settled = (Tally(), Tally())
         self._waiting = (self._outcomes([]), self._outcomes([]))
-        self._above = _OneSided(np.union1d(_GAPS, [tolerated]))
+        self._above = OneSided(np.union1d(_GAPS, [tolerated]))
         # Seen from the other side: the current version's mean is at most -gap above the candidate's.
-        self._below = _OneSided(np.union1d(_GAPS, [-margin]))
+        self._below = OneSided(np.union1d(_GAPS, [-margin]))
 
     @property
     def worse(self) -> bool:
@@ -279,7 +279,7 @@ class _Comparison(ABC, Generic[O]):
         first, second = self._waiting
         self._waiting = (self._joined(first, candidate), self._joined(second, current))
         first, second = self._waiting
-        if min(first.n, second.n) < _FEWEST:
+        if min(first.n, second.n) < FEWEST:
             return
         before = self._settled
         self._above.settle(first, second, before)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from training.gating.sequential import Counts, MeanTest, RateTest, Tally, Values, _OneSided
+from training.gating.sequential import Counts, MeanTest, OneSided, RateTest, Tally, Values
 
 _GAPS = np.array([-0.3, -0.02, 0.0, 0.05, 0.4])
 
@@ -30,7 +30,7 @@ def _stream(rng: np.random.Generator, test: RateTest, rates: tuple[float, float]
 def test_no_bet_gains_in_expectation_under_its_null(n_first: int, n_second: int, past: tuple[float, int]) -> None:
     wealth = np.empty((n_first + 1, n_second + 1, len(_GAPS), 7))
     for first, second in itertools.product(range(n_first + 1), range(n_second + 1)):
-        one = _OneSided(_GAPS)
+        one = OneSided(_GAPS)
         one.settle(Counts(first, n_first), Counts(second, n_second), (Tally(*past), Tally(*past)))
         wealth[first, second] = np.exp(one._log_wealth)
     rates = np.linspace(0, 1, 41)
