@@ -1,17 +1,18 @@
 """A report as Markdown, for a pull request or a terminal. Figures are left out, their captions too."""
 
+import html
 import re
 from collections.abc import Sequence
 
 from training.reports.document import Block, Callout, Columns, Details, Figure, Output, Section, Table, Text
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!@])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!])")
 _LINE_START = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))", re.MULTILINE)
 _SIGNS = {"good": "✓ ", "bad": "✗ ", "unsure": "? ", "plain": ""}
 
 
 def render_markdown(title: str, sections: Sequence[Section]) -> str:
-    """The document, in GitHub's Markdown. Texts are escaped: nothing in an answer becomes a link, a mention or HTML."""
+    """The document in GitHub's Markdown. Texts are escaped; what a model said stands in a fence that it cannot end."""
     parts = [f"# {_line(title)}"]
     for section in sections:
         if section.title:
@@ -38,7 +39,8 @@ def _block(block: Block) -> str:
         case Output(label, text):
             return f"{_line(label)}:\n\n{_fenced(text)}"
         case Details(summary, inside, tone):
-            return "\n\n".join([f"**{_SIGNS[tone]}{_line(summary)}**", *_blocks(inside)])
+            head = f"<details><summary>{html.escape(_SIGNS[tone] + ' '.join(summary.split()))}</summary>"
+            return "\n\n".join([head, *_blocks(inside), "</details>"])
         case Columns(inside):
             return "\n\n".join(_blocks(inside))
 

@@ -39,7 +39,7 @@ def test_markdown_says_the_same_without_plots() -> None:
     text = gate_markdown(verdict)
 
     assert "svg" not in text
-    assert "# triage\\@2 against triage\\@1" in text
+    assert "# triage@2 against triage@1" in text
     assert all(f"{one.difference.mean:+.3f}" in text for one in verdict.comparisons)
     assert text.count("Candidate:\n\n```text\n<script>") == 138
 
