@@ -27,6 +27,7 @@ COMMANDS = {
     "knowledge": _Command("serving.cli.knowledge", "app", "Look into vector stores, search them, tune the search."),
     "train": _Command("serving.cli.training", "app", "Check training data."),
     "jobs": _Command("serving.cli.jobs", "app", "Fine-tune: create jobs, follow, pause and cancel them."),
+    "gate": _Command("serving.cli.gate", "gate", "Say whether a candidate may take the current version's place."),
     "config": _Command("serving.cli.config", "app", "Check a configuration file; print the reference."),
     "keys": _Command("serving.cli.keys", "app", "Make API keys."),
 }
