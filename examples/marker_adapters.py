@@ -22,7 +22,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from examples.base_model import BaseModelUnavailable, build
-from training.data.chat import ChatMessage, ChatRow, EncodedRow, encode_row
+from training.data.chat import ChatMessage, ChatRow
+from training.data.encoding import EncodedRow, encode_row
 from training.errors import TrainingError
 from training.tuning.adapter_folder import write_adapter
 from training.tuning.base import attach_lora, load_base, load_tokenizer, pad_token_id

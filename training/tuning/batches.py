@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from training.data.chat import IGNORED, EncodedRow
+from training.data.encoding import IGNORED, EncodedRow
 
 Batch = dict[str, Tensor]
 

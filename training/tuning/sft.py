@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from training.data.chat import ChatDataset, EncodedRow, encode_dataset, read_chat
+from training.data.chat import ChatDataset, read_chat
+from training.data.encoding import EncodedRow, encode_dataset
 from training.errors import TrainingError
 from training.tuning.adapter_folder import METRICS, RECIPE, require_free, write_adapter, write_json
 from training.tuning.base import attach_lora, load_base, load_tokenizer, pad_token_id

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from training.data.chat import IGNORED, EncodedRow
+from training.data.encoding import IGNORED, EncodedRow
 from training.tuning.batches import Collator, answer_logits, answer_loss, mean_loss, supervised_tokens
 
 SHORT = EncodedRow((5, 6, 7, 8), (IGNORED, IGNORED, 7, 8), truncated=False)

@@ -9,7 +9,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTraine
 
 from adapters.base_model import BaseModelSpec
 from adapters.validate import AdapterLimits, validate
-from training.data.chat import IGNORED, ChatRow, encode_row, read_chat
+from training.data.chat import ChatRow, read_chat
+from training.data.encoding import IGNORED, encode_row
 from training.errors import DataInvalid, OutputRefused, RecipeInvalid
 from training.tuning.recipe import SftRecipe
 from training.tuning.sft import train

@@ -1,0 +1,1 @@
+"""Judgments on rows whose structure is sound: each module looks for one kind of trouble."""
