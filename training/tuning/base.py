@@ -106,8 +106,12 @@ def require_servable(recipe: Recipe, base: Path, max_rank: int | None = None) ->
     ``max_rank``: what the gateway has room for, where that is known. Raises RecipeInvalid, BaseModelInvalid.
     """
     targets = recipe.target_modules
-    plain = {"r": recipe.rank, "lora_alpha": recipe.alpha, "use_rslora": recipe.use_rslora}
-    plain["target_modules"] = targets if isinstance(targets, str) else list(targets)
+    plain = {
+        "r": recipe.rank,
+        "lora_alpha": recipe.alpha,
+        "use_rslora": recipe.use_rslora,
+        "target_modules": targets if isinstance(targets, str) else list(targets),
+    }
     try:
         config = parse_lora_config(plain, max_rank or recipe.rank)
     except AdapterRejected as refused:

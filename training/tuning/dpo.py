@@ -170,7 +170,7 @@ def _tokens(row: EncodedPreference) -> int:
     return 2 * len(row.prompt_ids) + len(row.chosen_ids) + len(row.rejected_ids)
 
 
-def _losses(outcome: Outcome) -> dict[str, float | None]:
+def _losses(outcome: Outcome) -> dict[str, Any]:
     kept = outcome.kept_step
     return {
         "heldout_loss_base": outcome.rounded(history.HELDOUT_LOSS, 0),

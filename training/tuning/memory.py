@@ -4,8 +4,6 @@ import ctypes
 import resource
 import sys
 
-import torch
-
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _LARGEST = 2**31 - 1
@@ -27,6 +25,8 @@ def keep_freed_memory() -> None:
 
 def peak_memory_bytes() -> int:
     """The most memory that this process held: on the GPU if there is one, else its resident set on the host."""
+    import torch
+
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

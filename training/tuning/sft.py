@@ -11,6 +11,7 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import TrainingArguments, set_seed
 
@@ -127,7 +128,7 @@ def run(recipe: SftRecipe, session: Session) -> SftReport:
     return report
 
 
-def _losses(outcome: Outcome) -> dict[str, float | None]:
+def _losses(outcome: Outcome) -> dict[str, Any]:
     kept = outcome.kept_step
     return {
         "heldout_loss_base": outcome.rounded(history.HELDOUT_LOSS, 0),

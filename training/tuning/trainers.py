@@ -27,6 +27,7 @@ class Resumable:
     recipe: Recipe
     model: Any
     state: Any
+    control: Any
     train_dataset: Any
 
     def _get_train_sampler(self, train_dataset: Any = None) -> "EpochOrder":
@@ -47,7 +48,7 @@ class Resumable:
         return int(self.state.global_step) // steps_per_epoch(self.recipe, len(self.train_dataset))
 
 
-class EpochOrder(Sampler[int]):
+class EpochOrder(Sampler[int]):  # type: ignore[misc]
     """An order of its own for every epoch, the same after a restart in the middle of one."""
 
     def __init__(self, trainer: Resumable, rows: int) -> None:
