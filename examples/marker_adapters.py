@@ -28,8 +28,8 @@ from training.errors import TrainingError
 from training.tuning.adapter_folder import write_adapter
 from training.tuning.base import attach_lora, load_base, load_tokenizer, pad_token_id
 from training.tuning.batches import Collator, answer_logits, batched
+from training.tuning.events import Progress
 from training.tuning.memory import keep_freed_memory
-from training.tuning.progress import Progress
 from training.tuning.recipe import SftRecipe
 
 MANIFEST = "markers.json"

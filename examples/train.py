@@ -16,7 +16,7 @@ from pathlib import Path
 from examples.base_model import BaseModelUnavailable, build
 from examples.datasets.rows import EXAMPLES
 from examples.evaluate import evaluate, record
-from training.errors import TrainingError
+from training.errors import RecipeInvalid, TrainingError
 from training.tuning.memory import keep_freed_memory
 from training.tuning.recipe import SftRecipe
 from training.tuning.sft import train
@@ -28,6 +28,8 @@ def make(adapter: str, base: Path, out: Path) -> None:
     """Train and measure one adapter. Raises TrainingError."""
     task, version = adapter.rsplit("-", 1)
     recipe = SftRecipe.load(EXAMPLES / task / f"{version}.yaml")
+    if recipe.heldout is None:
+        raise RecipeInvalid(f"{task}/{version}.yaml names no held-out rows to measure on", param="heldout")
     schema_file = EXAMPLES / task / "output.schema.json"
     schema = json.loads(schema_file.read_text(encoding="utf-8")) if schema_file.exists() else None
     train(recipe, base, out, _say)

@@ -1,12 +1,13 @@
 """Everything that training raises.
 
 TrainingError
+├── TrainingStopped               it was asked to stop, and goes on from its checkpoint when it is started again
 └── TrainingClientError           the caller can mend it
     ├── RecipeInvalid             the recipe is missing, is not YAML or does not describe a training
     ├── DataInvalid               a data set cannot be trained on (the message names file and line)
     ├── RowInvalid                one row cannot be trained on (who knows the file makes it DataInvalid)
     ├── BaseModelInvalid          the base checkpoint cannot be used
-    ├── OutputRefused             the output folder already holds an adapter
+    ├── OutputRefused             the output folder already holds an adapter, or another training's checkpoints
     ├── PolicyInvalid             the gate policy is missing, is not YAML or asks for what cannot be
     ├── GateRefused               two runs cannot be compared
     ├── SuiteInvalid              a suite or its cases cannot be used (the message names file and line)
@@ -22,12 +23,32 @@ class TrainingError(Exception):
     """Base of this application's errors."""
 
 
+class TrainingStopped(TrainingError):
+    """It was asked to stop; started again, it goes on from its newest checkpoint."""
+
+
 class TrainingClientError(TrainingError):
     """The caller can mend it."""
+
+    code: str = "training_invalid"
+    """What is wrong, for programs: the class's own, or a finer one."""
+
+    def __init__(
+        self, message: str, *, code: str | None = None, param: str | None = None, line: int | None = None
+    ) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+        self.param = param
+        """The field of the recipe or of the job at fault, where it is one."""
+        self.line = line
+        """The line of the data at fault, from 1, where it is one."""
 
 
 class RecipeInvalid(TrainingClientError):
     """A recipe that is missing, is not YAML, or does not describe a training."""
+
+    code = "recipe_invalid"
 
 
 class DataInvalid(TrainingClientError):
@@ -42,9 +63,7 @@ class DataInvalid(TrainingClientError):
     def __init__(
         self, message: str, *, code: str = "data_invalid", line: int | None = None, reason: str | None = None
     ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.line = line
+        super().__init__(message, code=code, line=line)
         self.reason = message if reason is None else reason
 
 
@@ -52,8 +71,7 @@ class RowInvalid(TrainingClientError):
     """A row that cannot be trained on. Readers turn it into DataInvalid with file and line, checks into a finding."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+        super().__init__(message, code=code)
 
     def at(self, path: Path, line: int) -> DataInvalid:
         """The same, of a row whose place is known."""
@@ -63,9 +81,13 @@ class RowInvalid(TrainingClientError):
 class BaseModelInvalid(TrainingClientError):
     """A base checkpoint that is missing, has no chat template, or lacks the recipe's target modules."""
 
+    code = "base_model_invalid"
+
 
 class OutputRefused(TrainingClientError):
-    """An output folder that already holds an adapter: versions are never overwritten."""
+    """An output folder that already holds an adapter, or checkpoints of another training: nothing is overwritten."""
+
+    code = "output_refused"
 
 
 class PolicyInvalid(TrainingClientError):

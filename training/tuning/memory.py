@@ -1,6 +1,7 @@
-"""Memory of a training on the CPU."""
+"""Memory of a training."""
 
 import ctypes
+import resource
 import sys
 
 _M_TRIM_THRESHOLD = -1
@@ -20,3 +21,13 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 2**30)
         mallopt(_M_TRIM_THRESHOLD, _LARGEST)
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process held: on the GPU if there is one, else its resident set on the host."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

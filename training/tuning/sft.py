@@ -3,31 +3,32 @@
     python -m training.tuning.sft RECIPE --base DIR --out DIR
 
 reads a recipe (:class:`training.tuning.recipe.SftRecipe`) and OpenAI chat JSONL, and writes an adapter folder that vLLM
-serves, with the recipe and the measured losses beside it. It runs on the CPU and on a GPU alike, in bfloat16.
+serves, with the recipe, the measured losses and their curves beside it. It runs on the CPU and on a GPU alike, in
+bfloat16 or on a base in 4 bits. Cut off and started again, it goes on from its newest checkpoint.
 """
 
-import argparse
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers import TrainingArguments, set_seed
 
 from training.data.chat import ChatDataset, read_chat
 from training.data.encoding import EncodedRow, encode_dataset
-from training.errors import TrainingError
-from training.tuning.adapter_folder import METRICS, RECIPE, require_free, write_adapter, write_json
-from training.tuning.base import attach_lora, load_base, load_tokenizer, pad_token_id
-from training.tuning.batches import Batch, Collator, answer_loss, mean_loss, supervised_tokens
-from training.tuning.memory import keep_freed_memory
-from training.tuning.progress import Progress, ProgressCallback
+from training.tuning import history
+from training.tuning.adapter_folder import require_free
+from training.tuning.base import attach_lora, load_base, load_tokenizer, pad_token_id, require_servable, require_served
+from training.tuning.batches import Collator, supervised_tokens
+from training.tuning.checks import require_trainable
+from training.tuning.events import Event, Progress, phase
+from training.tuning.fitting import Outcome, fit, trainer_settings, write_out
+from training.tuning.isolation import require_isolation
 from training.tuning.recipe import SftRecipe
-
-LOGS_PER_TRAINING = 25
+from training.tuning.session import Session, local_session, run_program
+from training.tuning.steering import Plan, steps_per_epoch
+from training.tuning.trainers import SftTrainer, require_one_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,119 +44,98 @@ class DataReport:
 
 @dataclass(frozen=True, slots=True)
 class SftReport:
-    """What a training measured. Losses are means over the supervised tokens, in nats."""
+    """What a training measured. Losses are means over the supervised tokens, in nats.
 
+    Where the base was quantised, all of them were measured on the quantised base; served is the full one.
+    """
+
+    method: str
     train: DataReport
-    heldout: DataReport
-    heldout_loss_base: float
-    heldout_loss: float
+    heldout: DataReport | None
+    heldout_loss_base: float | None
+    heldout_loss: float | None
+    heldout_accuracy: float | None
+    """Share of the supervised tokens that were the likeliest, each after the right ones."""
     train_loss: float
+    """Mean over the steps up to the one that was kept."""
     trainable_parameters: int
+    quantization: str
     steps: int
+    planned_steps: int
+    kept_step: int
+    resumed_from_step: int | None
     seconds: float
+    """Of the optimiser steps that this process made."""
     tokens_per_second: float
+    peak_memory_bytes: int
+    """CUDA's where there is a GPU, else the resident set of the process."""
     device: str
 
 
-def train(recipe: SftRecipe, base: Path, out: Path, progress: Progress) -> SftReport:
+def train(recipe: SftRecipe, base: Path, out: Path, progress: Progress, *, allow: Collection[str] = ()) -> SftReport:
     """Train the adapter that ``recipe`` describes and write it into ``out``, with recipe.yaml and metrics.json.
+
+    Checkpoints and TensorBoard logs lie in ``OUT.work``, from which a training that was cut off goes on.
 
     Raises:
         DataInvalid: the data cannot be trained on; raised before the model is read.
+        RecipeInvalid: serving would refuse the adapter.
         BaseModelInvalid: ``base`` cannot be used with this recipe.
-        OutputRefused: ``out`` already holds an adapter.
+        OutputRefused: ``out`` already holds an adapter, or ``OUT.work`` checkpoints of another training.
     """
-    require_free(out)
-    train_data, heldout_data = read_chat(recipe.train), read_chat(recipe.heldout)
-    tokenizer = load_tokenizer(base)
-    train_rows = encode_dataset(train_data, tokenizer, recipe.max_length)
-    heldout_rows = encode_dataset(heldout_data, tokenizer, recipe.max_length)
+    return run(recipe, local_session(base, out, progress, allow))
+
+
+def run(recipe: SftRecipe, session: Session) -> SftReport:
+    """Train in ``session``. Raises what :func:`train` raises, and TrainingStopped."""
+    tell = session.tell
+    tell(phase("validating"))
+    require_free(session.out)
+    tokenizer = load_tokenizer(session.base)
+    require_servable(recipe, session.base, session.max_rank)
+    require_trainable(recipe, "chat", tokenizer, session.allow, tell)
+    data = read_chat(recipe.train)
+    rows = encode_dataset(data, tokenizer, recipe.max_length)
+    heldout = read_chat(recipe.heldout) if recipe.heldout else None
+    heldout_rows = encode_dataset(heldout, tokenizer, recipe.max_length) if heldout else []
+    session.open(recipe, data.sha256, heldout.sha256 if heldout else None)
+    session.require_not_stopped()
     # One seed for the initial LoRA weights, dropout and the order of the rows; the trainer seeds itself the same.
     set_seed(recipe.seed)
-    model = attach_lora(load_base(base), recipe)
-    collator = Collator(pad_token_id(tokenizer))
-    clock = ProgressCallback(progress, sum(len(row.input_ids) for row in train_rows), recipe.epochs)
+    model = attach_lora(load_base(session.base, recipe.quantization), recipe)
+    require_served(model, recipe, session.base)
+    if recipe.packing:
+        require_isolation(model, len(tokenizer))
+    collator = Collator(pad_token_id(tokenizer), recipe.max_length, packs=recipe.packing)
+    args = TrainingArguments(**trainer_settings(recipe, Plan.of(recipe, len(rows)), session))
+    require_one_device(args.n_gpu)
+    trainer = SftTrainer(model=model, args=args, train_dataset=rows, data_collator=collator)
+    trainer.measure_on(heldout_rows, collator, args.per_device_eval_batch_size)
     parameters = int(model.get_nb_trainable_parameters()[0])
-    progress(f"{recipe.name}: {len(train_rows)} rows, {parameters:,} trainable parameters")
-    # LoRA's B starts at zero, so the untrained adapter measures the base model.
-    loss_base = mean_loss(model, heldout_rows, collator, recipe.batch_size)
-    progress(f"held-out loss of the base model: {loss_base:.4f}")
-    steps, train_loss = _run(recipe, model, train_rows, collator, clock)
-    loss = mean_loss(model, heldout_rows, collator, recipe.batch_size)
-    progress(f"held-out loss of the adapter: {loss:.4f}")
+    tell(Event("message", f"{recipe.name}: {len(rows)} rows, {parameters:,} trainable parameters"))
+    tokens = sum(len(row.input_ids) for row in rows)
+    outcome = fit(recipe, session, trainer, model, tokens / steps_per_epoch(recipe, len(rows)))
     report = SftReport(
-        train=_describe(train_data, train_rows),
-        heldout=_describe(heldout_data, heldout_rows),
-        heldout_loss_base=round(loss_base, 5),
-        heldout_loss=round(loss, 5),
-        train_loss=round(train_loss, 5),
+        method="sft",
+        train=_describe(data, rows),
+        heldout=_describe(heldout, heldout_rows) if heldout else None,
         trainable_parameters=parameters,
-        steps=steps,
-        seconds=round(clock.seconds, 1),
-        tokens_per_second=round(clock.tokens_per_second, 1),
-        device=model.device.type,
+        quantization=recipe.quantization,
+        **_losses(outcome),
+        **outcome.measured(),
     )
-    write_adapter(out, model, recipe.base_model)
-    (out / RECIPE).write_text(recipe.record(out), encoding="utf-8")
-    write_json(out / METRICS, {"training": asdict(report)})
+    write_out(recipe, session, model, outcome, asdict(report))
     return report
 
 
-class AnswerTrainer(Trainer):  # type: ignore[misc]
-    """A trainer whose loss is the mean over the assistant's tokens."""
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: Batch,
-        return_outputs: bool = False,  # noqa: FBT001, FBT002  (the base class's signature)
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
-        """The loss of one batch, in nats per supervised token of the whole optimiser step."""
-        if return_outputs or num_items_in_batch is None:
-            raise NotImplementedError("this trainer only trains; `mean_loss` evaluates")
-        return answer_loss(model, inputs) / num_items_in_batch
-
-
-def _run(
-    recipe: SftRecipe, model: nn.Module, rows: Sequence[EncodedRow], collator: Collator, clock: ProgressCallback
-) -> tuple[int, float]:
-    """Train in place. Returns the steps made and the mean loss."""
-    with tempfile.TemporaryDirectory(prefix="loraplex-sft-") as scratch:
-        trainer = AnswerTrainer(
-            model=model,
-            args=_arguments(recipe, len(rows), Path(scratch)),
-            train_dataset=list(rows),
-            data_collator=collator,
-            callbacks=[clock],
-        )
-        # It would print every log as a dictionary; ours tells the same in a line.
-        trainer.remove_callback(PrinterCallback)
-        outcome = trainer.train()
-    return int(outcome.global_step), float(outcome.training_loss)
-
-
-def _arguments(recipe: SftRecipe, rows: int, scratch: Path) -> TrainingArguments:
-    steps = max(1, round(recipe.epochs * -(-rows // recipe.batch_size)))
-    on_gpu = torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=str(scratch),
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(recipe.warmup_share * steps),
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
-        bf16=True,
-        use_cpu=not on_gpu,
-        seed=recipe.seed,
-        full_determinism=on_gpu,  # the CPU kernels are deterministic anyway, and this would clear all their memory
-        remove_unused_columns=False,
-        dataloader_pin_memory=on_gpu,
-        logging_steps=max(1, steps // LOGS_PER_TRAINING),
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
+def _losses(outcome: Outcome) -> dict[str, Any]:
+    kept = outcome.kept_step
+    return {
+        "heldout_loss_base": outcome.rounded(history.HELDOUT_LOSS, 0),
+        "heldout_loss": outcome.rounded(history.HELDOUT_LOSS, kept),
+        "heldout_accuracy": outcome.rounded("eval_mean_token_accuracy", kept),
+        "train_loss": round(history.mean_until(outcome.log, "loss", kept), 5),
+    }
 
 
 def _describe(data: ChatDataset, rows: Sequence[EncodedRow]) -> DataReport:
@@ -170,21 +150,7 @@ def _describe(data: ChatDataset, rows: Sequence[EncodedRow]) -> DataReport:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.tuning.sft", description="LoRA fine-tuning of a chat model."
-    )
-    parser.add_argument("recipe", type=Path, help="recipe, in YAML")
-    parser.add_argument("--base", type=Path, required=True, help="folder of the base checkpoint")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write the adapter into")
-    options = parser.parse_args(arguments)
-    keep_freed_memory()
-    try:
-        report = train(SftRecipe.load(options.recipe), options.base, options.out, lambda line: print(line, flush=True))
-    except TrainingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"wrote {options.out} after {report.seconds:.0f} s")
-    return 0
+    return run_program("training.tuning.sft", "LoRA supervised fine-tuning of a chat model.", SftRecipe, run, arguments)
 
 
 if __name__ == "__main__":

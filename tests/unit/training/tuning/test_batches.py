@@ -1,15 +1,20 @@
 """Batches: padding changes nothing, and the loss is that of the assistant's tokens."""
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from training.data.encoding import IGNORED, EncodedRow
+from training.errors import BaseModelInvalid
 from training.tuning.batches import Collator, answer_logits, answer_loss, mean_loss, supervised_tokens
+from training.tuning.isolation import leaks, require_isolation
 
 SHORT = EncodedRow((5, 6, 7, 8), (IGNORED, IGNORED, 7, 8), truncated=False)
 LONG = EncodedRow(tuple(range(10, 21)), (IGNORED,) * 5 + (15, 16, IGNORED, IGNORED, 19, 20), truncated=False)
 COLLATOR = Collator(pad_token_id=0)
+PACKER = Collator(pad_token_id=0, max_length=64, packs=True)
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +33,57 @@ def model() -> torch.nn.Module:
     return llama
 
 
-def test_answers_line_up_at_the_end_and_positions_start_at_the_first_real_token() -> None:
+def test_rows_lie_one_to_a_sequence_and_padding_is_masked() -> None:
     batch = COLLATOR([SHORT, LONG])
     assert batch["input_ids"].shape == (2, 11)
-    assert batch["input_ids"][0].tolist() == [0] * 7 + [5, 6, 7, 8]
-    assert batch["labels"][0].tolist() == [IGNORED] * 9 + [7, 8]
-    assert batch["attention_mask"][0].tolist() == [0] * 7 + [1] * 4
-    assert batch["position_ids"][0].tolist() == [0] * 7 + [0, 1, 2, 3]
+    assert batch["input_ids"][0].tolist() == [5, 6, 7, 8] + [0] * 7
+    assert batch["labels"][0].tolist() == [IGNORED] * 2 + [7, 8] + [IGNORED] * 7
+    assert batch["attention_mask"][0].tolist() == [1] * 4 + [0] * 7
+    assert batch["position_ids"][0].tolist() == [0, 1, 2, 3] + [0] * 7
+
+
+def test_packed_rows_see_themselves_alone_and_count_from_zero() -> None:
+    batch = PACKER([SHORT, LONG, SHORT])
+    assert batch["input_ids"].tolist() == [[*LONG.input_ids, *SHORT.input_ids, *SHORT.input_ids]]
+    assert batch["position_ids"].tolist() == [[*range(11), *range(4), *range(4)]]
+    seen = batch["attention_mask"][0, 0] == 0
+    assert seen[11].tolist() == [False] * 11 + [True] + [False] * 7
+    assert seen[18].tolist() == [False] * 15 + [True] * 4
+
+
+def test_packing_changes_no_loss(model: torch.nn.Module) -> None:
+    rows = [SHORT, LONG, SHORT, SHORT]
+    with torch.no_grad():
+        packed, padded = answer_loss(model, PACKER(rows)), answer_loss(model, COLLATOR(rows))
+    assert packed.total.item() == pytest.approx(padded.total.item(), rel=1e-5)
+    assert (packed.tokens, packed.correct) == (padded.tokens, padded.correct)
+
+
+def test_no_token_of_a_row_is_predicted_from_another_row(model: torch.nn.Module) -> None:
+    all_learnt = EncodedRow((4, 5, 6), (4, 5, 6), truncated=False)
+    assert answer_loss(model, PACKER([all_learnt, all_learnt, LONG])).tokens == supervised_tokens(
+        [all_learnt, all_learnt, LONG]
+    )
+
+
+def test_a_model_whose_attention_obeys_the_mask_keeps_rows_apart(model: torch.nn.Module) -> None:
+    assert not leaks(model, 32)
+
+
+class Forgetful(torch.nn.Module):
+    """A model that drops its mask, as one without attention does."""
+
+    def __init__(self, llama: torch.nn.Module) -> None:
+        super().__init__()
+        self.llama = llama
+
+    def forward(self, input_ids: torch.Tensor, **ignored: Any) -> Any:
+        return self.llama(input_ids=input_ids)
+
+
+def test_a_model_that_ignores_the_mask_is_found_out(model: torch.nn.Module) -> None:
+    with pytest.raises(BaseModelInvalid, match="packing: false"):
+        require_isolation(Forgetful(model).eval(), 32)
 
 
 def test_the_logits_are_those_that_predict_supervised_tokens_row_by_row(model: torch.nn.Module) -> None:
@@ -45,8 +94,8 @@ def test_the_logits_are_those_that_predict_supervised_tokens_row_by_row(model: t
 
 def test_a_row_costs_the_same_alone_and_padded_beside_a_longer_one(model: torch.nn.Module) -> None:
     with torch.no_grad():
-        alone = sum(answer_loss(model, COLLATOR([row])).item() for row in (SHORT, LONG))
-        together = answer_loss(model, COLLATOR([SHORT, LONG])).item()
+        alone = sum(answer_loss(model, COLLATOR([row])).total.item() for row in (SHORT, LONG))
+        together = answer_loss(model, COLLATOR([SHORT, LONG])).total.item()
     assert together == pytest.approx(alone, rel=1e-5)
 
 
@@ -54,7 +103,7 @@ def test_the_loss_is_the_cross_entropy_of_the_models_whole_output(model: torch.n
     with torch.no_grad():
         whole = model(input_ids=torch.tensor([LONG.input_ids])).logits[0, :-1]
         expected = torch.nn.functional.cross_entropy(whole, torch.tensor(LONG.labels[1:]), reduction="sum")
-        assert answer_loss(model, COLLATOR([LONG])).item() == pytest.approx(expected.item(), rel=1e-5)
+        assert answer_loss(model, COLLATOR([LONG])).total.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_the_held_out_loss_is_a_mean_over_tokens_whatever_the_batch_size(model: torch.nn.Module) -> None:

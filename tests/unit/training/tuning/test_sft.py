@@ -1,19 +1,22 @@
-"""The recipe: what is learnt of a row, what is refused, and an adapter that serving takes."""
+"""Supervised fine-tuning: an adapter that serving takes, the same bytes for the same recipe, however often cut off."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from safetensors.torch import load_file
 
 from adapters.base_model import BaseModelSpec
 from adapters.validate import AdapterLimits, validate
-from training.data.chat import ChatRow, read_chat
-from training.data.encoding import IGNORED, encode_row
-from training.errors import DataInvalid, OutputRefused, RecipeInvalid
+from tests.unit.training.tuning.conftest import ALLOW, sft_recipe, turns, write_rows
+from training.errors import BaseModelInvalid, DataInvalid, OutputRefused, RecipeInvalid, TrainingStopped
+from training.tuning.checkpoints import WorkFolder
+from training.tuning.events import Event
 from training.tuning.recipe import SftRecipe
-from training.tuning.sft import train
+from training.tuning.session import Session, local_session
+from training.tuning.sft import SftReport, run, train
+from training.tuning.stop import Stop
 
 pytestmark = pytest.mark.filterwarnings(
     # Of transformers' own making, at every training.
@@ -21,146 +24,197 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-@pytest.fixture(scope="session")
-def tokenizer(base_checkpoint: Path) -> PreTrainedTokenizerBase:
-    """The demo model's tokenizer, with its chat template."""
-    loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(base_checkpoint)
-    return loaded
+def _train(recipe: SftRecipe, base: Path, out: Path) -> SftReport:
+    return train(recipe, base, out, lambda _: None, allow=ALLOW)
 
 
-@pytest.fixture(scope="session")
-def tiny_base(tokenizer: PreTrainedTokenizerBase, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random two-layer Llama."""
-    folder = tmp_path_factory.mktemp("base")
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        tie_word_embeddings=True,
+def _weights(folder: Path) -> bytes:
+    return (folder / "adapter_model.safetensors").read_bytes()
+
+
+class Interrupting:
+    """A listener that asks the training to stop at every ``every``-th checkpoint."""
+
+    def __init__(self, every: int) -> None:
+        self.stop = Stop()
+        self.events: list[Event] = []
+        self._every = every
+        self._checkpoints = 0
+
+    def __call__(self, event: Event) -> None:
+        """Count checkpoints."""
+        self.events.append(event)
+        if event.type == "checkpoint":
+            self._checkpoints += 1
+            if self._checkpoints == self._every:
+                self.stop.ask()
+
+
+def _train_in_pieces(recipe: SftRecipe, base: Path, out: Path, every: int) -> int:
+    """Train with a stop after every few checkpoints. Returns how often it was stopped."""
+    for stops in range(100):
+        listener = Interrupting(every)
+        session = Session(base, out, WorkFolder(out.with_name("work")), listener, listener.stop, ALLOW)
+        try:
+            run(recipe, session)
+        except TrainingStopped:
+            continue
+        return stops
+    raise AssertionError("it never ended")
+
+
+@pytest.fixture(scope="module")
+def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SftReport]:
+    """One training without interruption."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder / "out", _train(sft_recipe(folder), base, folder / "out")
+
+
+def test_an_adapter_passes_what_serving_demands_and_records_how_it_was_made(
+    trained: tuple[Path, SftReport], base: Path
+) -> None:
+    out, report = trained
+    spec = BaseModelSpec.from_checkpoint(base, "tiny-llama")
+    manifest = validate(out, spec, AdapterLimits(max_rank=8, max_bytes=1 << 24))
+    assert manifest.rank == 2
+    assert str(out.parent) not in (out / "adapter_config.json").read_text(encoding="utf-8")
+    assert report.heldout_loss is not None
+    assert report.heldout_loss_base is not None
+    assert report.heldout_loss < report.heldout_loss_base
+    again = SftRecipe.load(out / "recipe.yaml")
+    assert (again.rank, again.seed, again.train.resolve()) == (2, 3, (out.parent / "train.jsonl").resolve())
+    recorded = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["training"]
+    assert (recorded["steps"], recorded["kept_step"]) == (10, 10)
+    assert recorded["train"]["rows"] == 20
+    assert recorded["peak_memory_bytes"] > 1 << 20
+    assert not out.with_name("out.work").joinpath("checkpoints").exists()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
+    trained: tuple[Path, SftReport], base: Path, tmp_path: Path
+) -> None:
+    _train(sft_recipe(tmp_path), base, tmp_path / "again")
+    _train(sft_recipe(tmp_path, seed=4), base, tmp_path / "other")
+    assert _weights(tmp_path / "again") == _weights(trained[0])
+    assert _weights(tmp_path / "other") != _weights(trained[0])
+
+
+def test_a_training_in_pieces_ends_with_the_same_bytes(tmp_path: Path, base: Path) -> None:
+    recipe = sft_recipe(tmp_path, dropout=0.1, micro_batch_size=2, use_rslora=True, checkpoint_every=1)
+    _train(recipe, base, tmp_path / "whole")
+    stops = _train_in_pieces(recipe, base, tmp_path / "pieces", every=3)
+    assert stops == 2
+    assert _weights(tmp_path / "pieces") == _weights(tmp_path / "whole")
+    whole, pieces = (
+        json.loads((tmp_path / name / "metrics.json").read_text(encoding="utf-8"))["training"]
+        for name in ("whole", "pieces")
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    for name in ("train_loss", "heldout_loss", "heldout_loss_base", "kept_step", "steps"):
+        assert whole[name] == pieces[name]
+    assert pieces["resumed_from_step"] == 8
 
 
-def _rows(path: Path, *rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def _turns(question: str, answer: str) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-
-
-def _recipe(folder: Path, **changes: Any) -> SftRecipe:
-    rows = [_turns(f"What is {number}?", f"It is {number}.") for number in range(8)]
-    settings: dict[str, Any] = {
-        "name": "tiny",
-        "base_model": "tiny-llama",
-        "train": _rows(folder / "train.jsonl", *rows),
-        "heldout": _rows(folder / "heldout.jsonl", *rows[:2]),
-        "rank": 2,
-        "alpha": 4,
-        "learning_rate": 1e-2,
-        "epochs": 1,
-        "batch_size": 4,
-        "max_length": 96,
-        "seed": 3,
+def test_it_stops_early_and_keeps_the_best(tmp_path: Path, base: Path) -> None:
+    # At this rate every step makes it worse, sooner or later.
+    recipe = sft_recipe(tmp_path, learning_rate=3.0, epochs=8, evaluate_every=2, patience=2, keep_checkpoints=1)
+    listener = Interrupting(every=0)
+    session = Session(base, tmp_path / "out", WorkFolder(tmp_path / "work"), listener, Stop(), ALLOW)
+    report = run(recipe, session)
+    losses = {
+        event.data["step"]: event.data["valid_loss"]
+        for event in listener.events
+        if event.type == "metrics" and "valid_loss" in event.data and event.data["step"]
     }
-    return SftRecipe.model_validate(settings | changes)
+    assert report.steps == report.kept_step + 4 < report.planned_steps
+    assert report.heldout_loss == pytest.approx(min(losses.values()), abs=1e-5)
+    assert losses[report.kept_step] == min(losses.values())
+    assert any("stopped early" in event.message for event in listener.events)
 
 
-def test_the_loss_covers_the_assistants_words_and_its_end_of_turn_alone(tokenizer: PreTrainedTokenizerBase) -> None:
-    row = ChatRow.model_validate({"messages": _turns("Two plus two?", "Four.")})
-    encoded = encode_row(row, tokenizer, 128)
-    learnt = [token for token, label in zip(encoded.input_ids, encoded.labels, strict=True) if label != IGNORED]
-    assert tokenizer.decode(learnt) == "Four.<|im_end|>"
-    assert [label for label in encoded.labels if label != IGNORED] == learnt
+def test_without_held_out_rows_the_last_step_is_kept(tmp_path: Path, base: Path) -> None:
+    report = _train(sft_recipe(tmp_path, heldout=None, epochs=1, packing=False), base, tmp_path / "out")
+    assert (report.kept_step, report.heldout_loss, report.heldout) == (5, None, None)
 
 
-def test_a_turn_of_weight_0_is_context(tokenizer: PreTrainedTokenizerBase) -> None:
-    turns = [*_turns("One?", "First answer."), *_turns("Two?", "Second answer.")]
-    turns[1]["weight"] = 0
-    encoded = encode_row(ChatRow.model_validate({"messages": turns}), tokenizer, 256)
-    learnt = [token for token, label in zip(encoded.input_ids, encoded.labels, strict=True) if label != IGNORED]
-    assert tokenizer.decode(learnt) == "Second answer.<|im_end|>"
+def test_four_bits_train_an_adapter_for_the_full_base(tmp_path: Path, base: Path) -> None:
+    report = _train(sft_recipe(tmp_path, quantization="nf4", epochs=1), base, tmp_path / "out")
+    validate(
+        tmp_path / "out",
+        BaseModelSpec.from_checkpoint(base, "tiny-llama"),
+        AdapterLimits(max_rank=8, max_bytes=1 << 24),
+    )
+    assert report.quantization == "nf4"
+    # A layer below which no gradient flows would keep LoRA's B at zero.
+    tensors = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert all(tensor.abs().max() > 0 for name, tensor in tensors.items() if "lora_B" in name)
+    assert report.heldout_loss is not None
+    assert report.heldout_loss_base is not None
+    assert report.heldout_loss < report.heldout_loss_base
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("changes", "error", "says"),
     [
-        ("{", "Invalid JSON"),
-        ('{"messages": []}', "at least 2 items"),
-        ('{"messages": [{"role": "user", "content": "x"}, {"role": "user", "content": "y"}]}', "the assistant's"),
-        ('{"messages": [{"role": "wizard", "content": "x"}, {"role": "assistant", "content": "y"}]}', "role"),
-        ('{"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "y"}]}', "content"),
-        ('{"prompt": "x", "completion": "y"}', "messages"),
+        ({"target_modules": ["lm_head"]}, RecipeInvalid, "could not be served"),
+        ({"target_modules": ["embed_tokens"]}, RecipeInvalid, "could not be served"),
+        ({"target_modules": ["qkv"]}, BaseModelInvalid, "no module named `qkv`"),
     ],
 )
-def test_bad_rows_are_refused_by_their_line(tmp_path: Path, line: str, says: str) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_text(json.dumps({"messages": _turns("a", "b")}) + "\n\n" + line + "\n", encoding="utf-8")
-    with pytest.raises(DataInvalid, match=":3: ") as refused:
-        read_chat(path)
-    assert says in str(refused.value)
-
-
-def test_a_row_whose_answer_is_cut_off_is_refused_by_its_line(tmp_path: Path, tiny_base: Path) -> None:
-    rows = [_turns("short", "answer"), _turns("long " * 200, "answer")]
-    recipe = _recipe(tmp_path, train=_rows(tmp_path / "long.jsonl", *rows))
-    with pytest.raises(DataInvalid, match=r"long\.jsonl:2: no assistant token"):
-        train(recipe, tiny_base, tmp_path / "out", lambda _: None)
+def test_what_serving_would_refuse_is_not_trained(
+    tmp_path: Path, base: Path, changes: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        _train(sft_recipe(tmp_path, **changes), base, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_an_adapter_passes_what_serving_demands_and_records_how_it_was_made(tmp_path: Path, tiny_base: Path) -> None:
-    out = tmp_path / "out"
-    report = train(_recipe(tmp_path), tiny_base, out, lambda _: None)
-    spec = BaseModelSpec.from_checkpoint(tiny_base, "tiny-llama")
-    manifest = validate(out, spec, AdapterLimits(max_rank=8, max_bytes=1 << 24))
-    assert manifest.rank == 2
-    assert str(tmp_path) not in (out / "adapter_config.json").read_text(encoding="utf-8")
-    assert report.heldout_loss < report.heldout_loss_base
-    again = SftRecipe.load(out / "recipe.yaml")
-    assert (again.rank, again.seed, again.train.resolve()) == (2, 3, tmp_path / "train.jsonl")
-    recorded = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["training"]
-    assert recorded["steps"] == 2
-    assert recorded["train"]["rows"] == 8
+def test_a_rank_that_the_gateway_has_no_room_for_is_refused_first(tmp_path: Path, base: Path) -> None:
+    session = Session(base, tmp_path / "out", WorkFolder(tmp_path), lambda _: None, Stop(), ALLOW, max_rank=1)
+    with pytest.raises(RecipeInvalid, match="above the limit of 1"):
+        run(sft_recipe(tmp_path), session)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path: Path, tiny_base: Path) -> None:
-    weights = []
-    for name, seed in (("first", 3), ("second", 3), ("third", 4)):
-        train(_recipe(tmp_path, seed=seed), tiny_base, tmp_path / name, lambda _: None)
-        weights.append((tmp_path / name / "adapter_model.safetensors").read_bytes())
-    assert weights[0] == weights[1]
-    assert weights[0] != weights[2]
+def test_data_that_fails_its_checks_is_not_trained_on_unless_allowed(tmp_path: Path, base: Path) -> None:
+    recipe = sft_recipe(tmp_path)
+    with pytest.raises(DataInvalid, match=r"heldout\.jsonl:1") as refused:
+        train(recipe, base, tmp_path / "out", lambda _: None)
+    assert (refused.value.code, refused.value.line) == ("leakage", 1)
 
 
-def test_an_adapter_is_never_overwritten(tmp_path: Path, tiny_base: Path) -> None:
+def test_a_row_whose_answer_is_cut_off_is_refused_by_its_line(tmp_path: Path, base: Path) -> None:
+    rows = [{"messages": turns("short", "answer")}, {"messages": turns("long " * 200, "answer")}]
+    recipe = sft_recipe(tmp_path, train=write_rows(tmp_path / "long.jsonl", rows))
+    with pytest.raises(DataInvalid, match=r"long\.jsonl:2") as refused:
+        _train(recipe, base, tmp_path / "out")
+    assert refused.value.line == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_is_never_overwritten(tmp_path: Path, base: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "adapter_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(OutputRefused, match="already holds an adapter"):
-        train(_recipe(tmp_path), tiny_base, out, lambda _: None)
+        _train(sft_recipe(tmp_path), base, out)
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"base_model": "/models/base"}, "not a path"),
-        ({"ranks": 3}, "unknown key"),
-        ({"target_modules": []}, "at least one module"),
-        ({"learning_rate": 0}, "greater than 0"),
-    ],
-)
-def test_bad_recipes_are_refused_by_their_key(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
-    path = tmp_path / "recipe.yaml"
-    good = {"name": "x", "base_model": "b", "train": "t.jsonl", "heldout": "h.jsonl"}
-    path.write_text(json.dumps(good | changes), encoding="utf-8")
-    with pytest.raises(RecipeInvalid, match=next(iter(changes))) as refused:
-        SftRecipe.load(path)
-    assert says in str(refused.value)
+def test_checkpoints_of_another_recipe_are_not_gone_on_from(tmp_path: Path, base: Path) -> None:
+    listener = Interrupting(every=1)
+    session = Session(base, tmp_path / "out", WorkFolder(tmp_path / "out.work"), listener, listener.stop, ALLOW)
+    with pytest.raises(TrainingStopped):
+        run(sft_recipe(tmp_path), session)
+    with pytest.raises(OutputRefused, match="another recipe"):
+        run(sft_recipe(tmp_path, seed=9), local_session(base, tmp_path / "out", lambda _: None, ALLOW))
+
+
+def test_the_losses_are_drawn(trained: tuple[Path, SftReport]) -> None:
+    pytest.importorskip("matplotlib")
+    assert (trained[0] / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tensorboard_finds_the_losses(trained: tuple[Path, SftReport]) -> None:
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = loader.EventAccumulator(str(trained[0].with_name("out.work") / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == list(range(1, 11))
+    assert [event.step for event in events.Scalars("heldout/loss")] == [0, 3, 6, 9, 10]
