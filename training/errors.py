@@ -5,7 +5,11 @@ TrainingError
     ├── RecipeInvalid             the recipe is missing, is not YAML or does not describe a training
     ├── DataInvalid               a data set cannot be trained on (the message names file and line)
     ├── BaseModelInvalid          the base checkpoint cannot be used
-    └── OutputRefused             the output folder already holds an adapter
+    ├── OutputRefused             the output folder already holds an adapter
+    ├── SuiteInvalid              a suite or its cases cannot be used (the message names file and line)
+    ├── RunInvalid                a run file cannot be read
+    ├── RunRefused                answers of another run are in the way, or another process writes them
+    └── EndpointUnreachable       nothing answers at the address of an endpoint
 """
 
 
@@ -31,3 +35,19 @@ class BaseModelInvalid(TrainingClientError):
 
 class OutputRefused(TrainingClientError):
     """An output folder that already holds an adapter: versions are never overwritten."""
+
+
+class SuiteInvalid(TrainingClientError):
+    """A suite, or cases of it, that cannot be measured on. The message names the file and the line."""
+
+
+class RunInvalid(TrainingClientError):
+    """A run file that is missing, or is not what ``write_run`` writes."""
+
+
+class RunRefused(TrainingClientError):
+    """Answers of another run, or of a run that goes on in another process, lie where this one would keep its own."""
+
+
+class EndpointUnreachable(TrainingClientError):
+    """Nothing answers at an endpoint's address."""
