@@ -25,6 +25,7 @@ COMMANDS = {
     "adapters": _Command("serving.cli.adapters", "app", "Add adapters, roll them out, see what is loaded where."),
     "ingest": _Command("serving.cli.ingest", "ingest", "Bring a vector store to what files, folders and pages hold."),
     "knowledge": _Command("serving.cli.knowledge", "app", "Look into vector stores, search them, tune the search."),
+    "eval": _Command("serving.cli.evaluation", "evaluate", "Run a suite against a model, and say how sure that is."),
     "config": _Command("serving.cli.config", "app", "Check a configuration file; print the reference."),
     "keys": _Command("serving.cli.keys", "app", "Make API keys."),
 }
