@@ -20,7 +20,7 @@ from training.evaluation.types import Answer, Case, CaseResult
 Json = dict[str, Any]
 
 
-def write_suite(folder: Path, cases: Sequence[Json], *scorers: Json, **settings: Any) -> Path:
+def write_suite(folder: Path, cases: Sequence[Json], /, *scorers: Json, **settings: Any) -> Path:
     """Write a suite beside its cases."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(case, ensure_ascii=False) for case in cases]
@@ -31,7 +31,7 @@ def write_suite(folder: Path, cases: Sequence[Json], *scorers: Json, **settings:
     return path
 
 
-def make_suite(folder: Path, cases: Sequence[Json], *scorers: Json, **settings: Any) -> Suite:
+def make_suite(folder: Path, cases: Sequence[Json], /, *scorers: Json, **settings: Any) -> Suite:
     """Write a suite and load it."""
     return load_suite(write_suite(folder, cases, *scorers, **settings))
 
