@@ -124,7 +124,7 @@ def summarise(suite: Suite, run: SuiteRun) -> Summary:
         primary=run.primary,
         cases=len(by_case),
         repeats=max(len(results) for results in by_case.values()),
-        errors=Counter(answer.error for answer in answers if answer.error is not None),
+        errors=dict(Counter(answer.error for answer in answers if answer.error is not None)),
         metrics=tuple(found),
         same_text=_same_text(by_case),
         slices=_slices(suite, run.primary, by_case),
