@@ -32,7 +32,8 @@ def test_the_adapters_package_is_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], *([name, "--help"] for name in ("adapters", "ingest", "knowledge", "config", "keys"))]
+    "arguments",
+    [["--help"], *([name, "--help"] for name in ("adapters", "ingest", "knowledge", "eval", "config", "keys"))],
 )
 def test_help_does_not_wait_for_heavy_imports(arguments: list[str]) -> None:
     program = (

@@ -104,7 +104,7 @@ async def test_a_case_that_fails_stops_no_other(tmp_path: Path) -> None:
 
 
 async def test_a_request_that_the_endpoint_could_not_take_is_sent_again(tmp_path: Path) -> None:
-    replies = [refusal(429, "later", retry_after_ms="1"), refusal(503, "busy", retry_after_ms="1"), "<0>"]
+    replies: list[Any] = [refusal(429, "later", retry_after_ms="1"), refusal(503, "busy", retry_after_ms="1"), "<0>"]
     async with scripted(lambda body: replies.pop(0)) as server:
         run = await _run(make_suite(tmp_path, FIVE[:1]), server)
     assert run.values("exact") == {run.results[0].case_id: 1.0}

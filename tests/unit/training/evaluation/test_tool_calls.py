@@ -19,7 +19,7 @@ def _made(name: str, arguments: Any) -> dict[str, Any]:
     return {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def _scores(wanted: tuple[Any, ...], *made: Any) -> tuple[float, float, float]:
+def _scores(wanted: tuple[Any, ...], *made: Any) -> tuple[Any, ...]:
     found = ToolCalls().score(case_of(expected_tool_calls=wanted), Answer("", tool_calls=made))
     return found["tool_calls"].value, found["tool_names"].value, found["tool_f1"].value
 
