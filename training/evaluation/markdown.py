@@ -69,7 +69,7 @@ def metric_cells(metric: MetricSummary) -> tuple[str, str, str, str]:
 
 def _labels(summary: Summary) -> Iterator[str]:
     for one in summary.classifications:
-        yield f"## {escaped(one.prefix)}Labels"
+        yield f"## Labels: {escaped(one.prefix[:-1])}" if one.prefix else "## Labels"
         yield ""
         yield from _row("label", "answers", "precision", "recall", "F1")
         yield from _row("---", "---:", "---:", "---:", "---:")
@@ -93,7 +93,7 @@ def notes(summary: Summary) -> Iterator[str]:
     """What a reader should know besides the numbers, a sentence each, as plain text."""
     for one in summary.classifications:
         if one.outside:
-            yield f"{one.prefix}classification: {one.outside} answers are none of the labels; they count as wrong."
+            yield f"{one.prefix}valid_label: {one.outside} answers are none of the labels; they count as wrong."
     for metric in summary.metrics:
         if metric.missing:
             yield f"{metric.name}: {metric.missing} answers have no verdict and are left out."

@@ -108,7 +108,7 @@ def test_a_suite_that_cannot_be_is_refused_with_its_place(tmp_path: Path, settin
         load_suite(write_suite(tmp_path, [ask("1", "a")], **{"scorers": scorers, **settings}))
 
 
-@pytest.mark.parametrize("text", ["", "- a", "a: [", "\x00"])
+@pytest.mark.parametrize("text", ["", "- a", "a: [", "\x00", "name: a\nname: b", "a: {b: 1, b: 2}"])
 def test_a_file_that_is_no_suite_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "suite.yaml"
     path.write_text(text, encoding="utf-8")
