@@ -75,9 +75,9 @@ def command_reference() -> str:
         "# Commands\n\n"
         "<!-- Written by `make docs` from serving/cli; do not edit. -->\n\n"
         f"{root.help}\n\n"
-        "Exit codes: 0 done; 1 refused, with the reason on stderr, or (`ingest`) a file failed; 2 wrong usage, or "
-        "(`serve`) a configuration that is not valid; 3 the gateway cannot start or cannot be reached; 4 the gateway "
-        "failed; 130 (`ingest`) interrupted.\n"
+        "Exit codes: 0 done; 1 refused, with the reason on stderr, or a file (`ingest`) or case (`eval`) failed; 2 "
+        "wrong usage, or (`serve`) a configuration that is not valid; 3 the gateway cannot start or cannot be reached; "
+        "4 it failed; 130 (`ingest`, `eval`) interrupted.\n"
         f"{''.join(_commands(root, 'loraplex'))}"
     )
 

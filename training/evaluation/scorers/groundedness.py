@@ -38,7 +38,7 @@ class GroundednessSettings(Named):
     """The context supports what the answer says."""
 
     kind: Literal["groundedness"]
-    threshold: float = Field(default=0.6, gt=0, le=1)
+    threshold: float = Field(default=0.7, gt=0, le=1)
     """Share of a sentence's content words that one passage must hold."""
     no_claim: tuple[str, ...] = ()
     """Regular expressions of whole sentences that claim nothing, such as that the documents do not tell."""

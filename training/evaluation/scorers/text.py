@@ -121,7 +121,7 @@ def normalise(text: str) -> str:
     1. Unicode NFKC, case folding, NFKC again: full-width letters, ligatures and ``ß`` have one writing.
     2. Invisible characters (Unicode's Cf and Cc, but for white space) go.
     3. Punctuation (Unicode's P) becomes a space, except between two digits (``1.5``, ``10:30``) and a minus before a
-       digit that no letter or digit precedes (``-5``). Symbols such as ``$``, ``+`` and ``%`` stay.
+       digit that no letter or digit precedes (``-5``). ``%`` and symbols such as ``$`` and ``+`` stay.
     4. White space becomes single spaces, none at the ends.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -131,7 +131,7 @@ def normalise(text: str) -> str:
 
 
 def _is_kept(text: str, place: int) -> bool:
-    if not unicodedata.category(text[place]).startswith("P"):
+    if text[place] in "%‰" or not unicodedata.category(text[place]).startswith("P"):
         return True
     before = text[place - 1] if place else ""
     after = text[place + 1] if place + 1 < len(text) else ""
