@@ -6,7 +6,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.types import AdapterEvent, AdapterVersion, Alias, Holding, ReplicaReport
-from serving.rollout import AddResult, Overview, RolloutResult, Verification
+from serving.overview import Overview
+from serving.rollout import AddResult, RolloutResult, Verification
 
 
 class _Body(BaseModel):

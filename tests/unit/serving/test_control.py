@@ -7,7 +7,8 @@ import httpx
 from adapters.base_model import BaseModelSpec
 from serving.auth import Authenticator
 from serving.control import build_control
-from serving.rollout import Overview, Rollouts
+from serving.overview import Overview
+from serving.rollout import Rollouts
 from tests.lifecycle import World, world
 
 
