@@ -145,9 +145,7 @@ class Catalog:
 
     # Rollouts
 
-    def promote(
-        self, alias: str, version: str, actor: str, *, reason: str = "", expected: Alias | None = None
-    ) -> None:
+    def promote(self, alias: str, version: str, actor: str, *, reason: str = "", expected: Alias | None = None) -> None:
         """Make ``version`` the stable one; makes the alias if it is new. What was stable becomes ``previous``.
 
         A canary or shadow of the same version ends; one of another version goes on.

@@ -1,6 +1,6 @@
 """Reports of versions and automatic rollouts, in the catalog's database."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select, update
@@ -101,14 +101,16 @@ class RolloutRecords:
         with self._catalog.database.reading() as connection:
             return [_rollout(row) for row in connection.execute(query)]
 
-    def save(self, rollout: Rollout, *, report: Report | None = None, event: str | None = None) -> Rollout:
+    def save(
+        self, rollout: Rollout, *, reports: Sequence[Report] = (), event: str | None = None, actor: str = "system"
+    ) -> Rollout:
         """Write phase, share, state and reason; the rollout ends with the phase. Returns what is stored now.
 
         Replicas are told, by a new revision of the catalog, where phase or share have changed.
 
         Args:
-            report: attached to the candidate together with it.
-            event: an action for the history, with the rollout's reason.
+            reports: attached to the candidate together with it.
+            event: an action for the history, by ``actor``, with the rollout's reason.
 
         Raises:
             RolloutConflict: somebody else has written since ``rollout`` was read.
@@ -116,14 +118,14 @@ class RolloutRecords:
         with self._catalog.database.reading() as connection:
             row = connection.execute(select(tables.rollouts).where(tables.rollouts.c.id == rollout.id)).first()
         told = row is not None and (row.phase, row.share) == (rollout.phase.value, rollout.share)
-        if told and report is None and event is None:
+        if told and not reports and event is None:
             return self._save_quietly(rollout)
         with self._catalog.changing() as change:
             self._write(change, rollout)
-            if report is not None:
+            for report in reports:
                 self._insert(change, report)
             if event is not None:
-                change.log(rollout.actor, event, rollout.alias, rollout.candidate, rollout.reason)
+                change.log(actor, event, rollout.alias, rollout.candidate, rollout.reason)
         return self.rollout(rollout.id)
 
     def _save_quietly(self, rollout: Rollout) -> Rollout:
@@ -152,7 +154,7 @@ class RolloutRecords:
             raise RolloutConflict(f"the automatic rollout of {rollout.candidate} was changed by somebody else.")
 
     def _insert(self, change: Change, report: Report) -> Report:
-        values = {
+        values: dict[str, Any] = {
             "at": change.now,
             "version": report.version,
             "kind": report.kind,

@@ -143,9 +143,7 @@ class RoleCounts:
         """What :meth:`to_json` gave."""
         return cls(
             {signal: list(tally) for signal, tally in data["signals"].items()},
-            {
-                kind: {int(bucket): n for bucket, n in counts.items()} for kind, counts in data["seconds"].items()
-            },
+            {kind: {int(bucket): n for bucket, n in counts.items()} for kind, counts in data["seconds"].items()},
         )
 
 

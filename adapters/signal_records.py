@@ -82,9 +82,7 @@ class SignalRecords:
                 return None
             now = self._catalog.now(connection)
             connection.execute(
-                update(tables.requests)
-                .where(columns.id == row.id)
-                .values(score=score, comment=comment, judged_at=now)
+                update(tables.requests).where(columns.id == row.id).values(score=score, comment=comment, judged_at=now)
             )
             if row.score is None and row.rollout is not None:
                 self._count(connection, row.rollout, row.role, bad=score < BAD_BELOW)

@@ -12,18 +12,24 @@ from serving.checkpoint import base_model_spec
 from serving.config import GatewayConfig
 from serving.control import build_control
 from serving.engine.protocol import Progress
+from serving.life.controller import LifeController
+from serving.life.examiner import SubprocessExaminer
+from serving.life.protocol import Examiner
 from serving.rollout import Rollouts
 
 
 class ControlPlane:
     """One per installation: in the gateway's process without Ray, in a deployment of its own under Ray."""
 
-    def __init__(self, config: GatewayConfig, catalog: Catalog, base: BaseModelSpec) -> None:
+    def __init__(
+        self, config: GatewayConfig, catalog: Catalog, base: BaseModelSpec, examiner: Examiner | None = None
+    ) -> None:
         self._catalog = catalog
         store = ArtifactStore(config.artifacts.url, config.artifacts.options)
         self._rollouts = Rollouts(config, catalog, store, base)
         self._preload = config.adapters.enabled and bool(config.adapters.preload)
-        self.app: ASGIApp = build_control(config, self._rollouts, Authenticator(config))
+        self.life = LifeController(config, catalog, self._rollouts, examiner or SubprocessExaminer(config))
+        self.app: ASGIApp = build_control(config, self._rollouts, Authenticator(config), self.life)
 
     async def start(self, progress: Progress) -> None:
         """Clean up after a predecessor, and add the adapters that the configuration lists.
@@ -35,9 +41,11 @@ class ControlPlane:
         if self._preload:
             for line in await self._rollouts.preload():
                 progress(f"Adapter {line}")
+        await self.life.start()
 
     async def stop(self) -> None:
         """Give up rollouts in progress, undoing their first half."""
+        await self.life.stop()
         await self._rollouts.close()
         await asyncio.to_thread(self._catalog.close)
 

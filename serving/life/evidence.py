@@ -53,7 +53,7 @@ class RateTest(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
+class Comparisons:
     """Where the tests come from."""
 
     make: Callable[[float, float], RateTest]
@@ -127,7 +127,7 @@ class Evidence:
         data: what :meth:`to_json` gave, to go on from there.
     """
 
-    def __init__(self, policy: RolloutSettings, tests: Tests, data: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, policy: RolloutSettings, tests: Comparisons, data: Mapping[str, Any] | None = None) -> None:
         watched = policy.signals.watched
         whole = sum(settings.weight for settings in watched.values())
         self._alphas = {name: policy.alpha * settings.weight / whole for name, settings in watched.items()}

@@ -34,15 +34,13 @@ class State:
     """When the alias was, Unix seconds."""
     requests_before: int = 0
     """The candidate's requests when the phase or step began."""
-    shadow_first: bool = False
-    """Whether a shadow comes before the canary."""
     reason: str = ""
     history: tuple[Mapping[str, Any], ...] = field(default=())
     """One entry for each change, for the report at the end."""
 
     def to_json(self) -> dict[str, Any]:
         """What is not in the rollout's own columns."""
-        names = ("started", "step", "applied", "since", "requests_before", "shadow_first")
+        names = ("started", "step", "applied", "since", "requests_before")
         return {name: getattr(self, name) for name in names} | {"history": [dict(entry) for entry in self.history]}
 
 
@@ -103,7 +101,7 @@ def decide(state: State, seen: Seen, policy: RolloutSettings) -> State:
 
 def begin(state: State, seen: Seen, policy: RolloutSettings, why: str) -> State:
     """What follows an examination that was passed, or that nobody asked for."""
-    if policy.on_pass == "candidate":
+    if policy.on_pass == "candidate":  # noqa: S105  (no password)
         return _move(state, seen, Phase.KEPT, f"{why}; its policy leaves the rest to people")
     if state.stable is None:
         first = "the adapter's first version: there is nothing to compare it with"
@@ -111,8 +109,10 @@ def begin(state: State, seen: Seen, policy: RolloutSettings, why: str) -> State:
     match policy.on_pass:
         case "promote":
             return _move(state, seen, Phase.PROMOTING, why)
+        case "shadow":
+            return _move(state, seen, Phase.SHADOW, why)
         case _:
-            return _move(state, seen, Phase.SHADOW if state.shadow_first else Phase.CANARY, why)
+            return _move(state, seen, Phase.CANARY, why)
 
 
 def end(state: State, seen: Seen, phase: Phase, reason: str) -> State:

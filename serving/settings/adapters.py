@@ -46,7 +46,7 @@ class AdapterSettings(Settings):
         "that the catalog already knows keeps what its rollouts made of it.",
     )
     rollouts: dict[Name, RolloutSettings] = Field(
-        default_factory=dict, description="What becomes of new versions, by the name of their adapter."
+        default_factory=dict, description="What becomes of trained versions, by the name of their adapter."
     )
     sync_interval_s: float = Field(
         default=0.25,

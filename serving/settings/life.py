@@ -61,13 +61,14 @@ class SignalsSettings(Settings):
 
 
 class RolloutSettings(Settings):
-    """What becomes of new versions of one adapter."""
+    """What becomes of the versions of one adapter that a training ends in."""
 
     suite: FilePath | None = Field(
         default=None, description="The suite that a candidate is examined with. Absent: it is not examined."
     )
     gate: dict[str, Any] = Field(
-        default_factory=dict, description="How the gate compares the candidate with the stable version."
+        default_factory=dict,
+        description="How the gate compares the candidate with the stable version: fields of a gate's policy.",
     )
     on_pass: Literal["candidate", "shadow", "canary", "promote"] = Field(
         default="candidate",
@@ -81,7 +82,7 @@ class RolloutSettings(Settings):
     min_requests: int = Field(
         default=200,
         ge=1,
-        description="Requests that the candidate answers in a step before it may end without proof that it is no worse.",
+        description="Requests that the candidate answers in a step before it may end without proof of being no worse.",
     )
     min_seconds: float = Field(
         default=0.0, ge=0, description="Time that a step takes at least where there is no such proof, in seconds."
@@ -105,6 +106,14 @@ class RolloutSettings(Settings):
         default="rollback",
         description="What follows when it took longer: `stop` leaves the canary as it is and the rest to people.",
     )
+
+    @field_validator("gate")
+    @classmethod
+    def _gate_is_a_policy(cls, value: dict[str, Any]) -> dict[str, Any]:
+        from training.gating.policy import GatePolicy
+
+        GatePolicy.model_validate(value)
+        return value
 
     @field_validator("steps")
     @classmethod
@@ -142,9 +151,7 @@ class LifeSettings(Settings):
     folder: FilePath = Field(
         default=Path(".loraplex/life"), description="Where examinations keep what they have found so far."
     )
-    examination_timeout_s: float = Field(
-        default=4 * 3600.0, gt=0, description="Limit for one examination, in seconds."
-    )
+    examination_timeout_s: float = Field(default=4 * 3600.0, gt=0, description="Limit for one examination, in seconds.")
 
 
 class FeedbackSettings(Settings):

@@ -20,7 +20,7 @@ class Broken(Rollouts):
 
 
 def client(it: World) -> httpx.AsyncClient:
-    app = build_control(it.config, it.rollouts, Authenticator(it.config))
+    app = build_control(it.config, it.rollouts, Authenticator(it.config), it.life)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://control/admin/v1")
 
