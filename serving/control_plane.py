@@ -24,7 +24,8 @@ class ControlPlane:
     def __init__(
         self, config: GatewayConfig, catalog: Catalog, base: BaseModelSpec, examiner: Examiner | None = None
     ) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
+        """The desired state."""
         store = ArtifactStore(config.artifacts.url, config.artifacts.options)
         self._rollouts = Rollouts(config, catalog, store, base)
         self._preload = config.adapters.enabled and bool(config.adapters.preload)
@@ -47,7 +48,7 @@ class ControlPlane:
         """Give up rollouts in progress, undoing their first half."""
         await self.life.stop()
         await self._rollouts.close()
-        await asyncio.to_thread(self._catalog.close)
+        await asyncio.to_thread(self.catalog.close)
 
 
 async def start_control_plane(config: GatewayConfig, progress: Progress) -> ControlPlane:

@@ -63,7 +63,7 @@ class LifeController:
     ) -> None:
         self._config = config
         self._catalog = catalog
-        self._records = RolloutRecords(catalog)
+        self.records = RolloutRecords(catalog)
         self._rollouts = rollouts
         self._examiner = examiner
         self._tests = tests or sequential_tests()
@@ -105,7 +105,7 @@ class LifeController:
         except RolloutConflict as error:
             logger.warning("%s stays a candidate: %s", found.name, error)
             report = Report(found.name, ROLLOUT, Phase.KEPT.value, f"not begun: {error}", {}, ACTOR)
-            await self._run(lambda: self._records.add_report(report))
+            await self._run(lambda: self.records.add_report(report))
 
     # For the admin API
 
@@ -130,13 +130,13 @@ class LifeController:
     async def end(self, alias: str, *, actor: str) -> Rollout:
         """End an automatic rollout; the alias stays as it is. Raises RolloutConflict where none is in progress."""
         for _ in range(_RETRIES):
-            last: list[Rollout] = await self._run(lambda: self._records.last(alias))
+            last: list[Rollout] = await self._run(lambda: self.records.last(alias))
             if not last or last[0].phase.ended:
                 raise RolloutConflict(f"no automatic rollout of {alias} is in progress.")
             ended = replace(last[0], phase=Phase.STOPPED, reason=f"stopped by {actor}")
             body = {"stable": ended.stable, "history": ended.state.get("history", []), "policy": dict(ended.policy)}
             report = Report(ended.candidate, ROLLOUT, Phase.STOPPED.value, ended.reason, body, actor)
-            save = partial(self._records.save, ended, reports=[report], event="end-rollout", actor=actor)
+            save = partial(self.records.save, ended, reports=[report], event="end-rollout", actor=actor)
             try:
                 return await self._run(save)
             except RolloutConflict:
@@ -145,7 +145,7 @@ class LifeController:
 
     async def rollouts(self, alias: str, limit: int = 1) -> list[Rollout]:
         """The last automatic rollouts of an alias, newest first. Raises AliasNotFound where there was none."""
-        found: list[Rollout] = await self._run(lambda: self._records.last(alias, limit))
+        found: list[Rollout] = await self._run(lambda: self.records.last(alias, limit))
         if not found:
             raise AliasNotFound(f"There was no automatic rollout of `{alias}` yet.")
         return found
@@ -153,7 +153,7 @@ class LifeController:
     async def reports(self, version: str) -> list[Report]:
         """What was found out about a version, newest first. Raises VersionNotFound."""
         found = find_version(await self._run(self._catalog.snapshot), version)
-        reports: list[Report] = await self._run(lambda: self._records.reports(found.name))
+        reports: list[Report] = await self._run(lambda: self.records.reports(found.name))
         return reports
 
     async def report(self, version: str, data: Mapping[str, Any], *, actor: str) -> Report:
@@ -165,7 +165,7 @@ class LifeController:
         """
         found = find_version(await self._run(self._catalog.snapshot), version)
         report = replace(report_of(found.name, data), actor=actor)
-        added: Report = await self._run(lambda: self._records.add_report(report))
+        added: Report = await self._run(lambda: self.records.add_report(report))
         return added
 
     # How
@@ -190,7 +190,7 @@ class LifeController:
     ) -> Rollout:
         settings = policy.model_dump(mode="json")
         begun: Rollout = await self._run(
-            lambda: self._records.begin(alias, version, stable, Phase.EXAMINING, settings, actor=actor)
+            lambda: self.records.begin(alias, version, stable, Phase.EXAMINING, settings, actor=actor)
         )
         self._wake.set()
         return begun
@@ -199,7 +199,7 @@ class LifeController:
         """Have a task for every rollout in progress, whoever began it."""
         while not self._stopping.is_set():
             try:
-                active: list[Rollout] = await self._run(self._records.active)
+                active: list[Rollout] = await self._run(self.records.active)
                 for rollout in active:
                     if rollout.id not in self._drives:
                         self._drives[rollout.id] = asyncio.create_task(

@@ -30,6 +30,10 @@ logger = logging.getLogger(__name__)
 ACTOR = "rollout"
 """Who is named in the history for what an automatic rollout did."""
 
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 60.0
+"""Between two attempts to have a version loaded that a replica cannot load now, in seconds."""
+
 
 class RunBlocking(Protocol):
     """Runs something blocking in a thread."""
@@ -62,6 +66,8 @@ class Driver:
         self._clock = clock
         self._examining: asyncio.Task[Finding] | None = None
         self._said = ""
+        self._failures = 0
+        self._not_before = 0.0
 
     async def tick(self) -> bool:
         """Look, decide, do. Whether the rollout has ended.
@@ -140,6 +146,8 @@ class Driver:
         if not seen.replicas and after.phase is not Phase.ROLLING_BACK:
             self._say("waits: no replica is live")
             return after.phase
+        if seen.now < self._not_before and after.phase is not Phase.ROLLING_BACK:
+            return after.phase
         return await self._apply(rollout, after, policy, alias)
 
     async def _apply(self, rollout: Rollout, state: State, policy: RolloutSettings, alias: Alias) -> Phase:
@@ -166,7 +174,11 @@ class Driver:
         except (CatalogUnavailable, RolloutConflict):
             raise
         except AdapterError as error:
+            self._failures += 1
+            self._not_before = self._clock() + min(_FIRST_PAUSE_S * 2**self._failures, _LONGEST_PAUSE_S)
             self._say(f"tries again: {error}")
+        else:
+            self._failures = 0
         return state.phase
 
     async def _cannot(self, rollout: Rollout, state: State, alias: Alias, problem: str) -> Phase:
