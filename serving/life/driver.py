@@ -18,7 +18,7 @@ from adapters.signal_records import SignalRecords
 from adapters.types import Alias, CatalogSnapshot, Role
 from serving.config import RolloutSettings
 from serving.errors import ExaminationFailed, NotReady
-from serving.life.evidence import ERRORS, Evidence, Comparisons
+from serving.life.evidence import ERRORS, Comparisons, Evidence
 from serving.life.plan import Seen, State, begin, decide, end, share_of
 from serving.life.protocol import Examination, Examiner, Finding
 from serving.life.reports import ROLLOUT

@@ -12,7 +12,12 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from training.evaluation.endpoint import Endpoint
+    from training.evaluation.suite import Suite
+    from training.evaluation.types import SuiteRun
 
 EXIT_REFUSED = 2
 
@@ -20,32 +25,36 @@ EXIT_REFUSED = 2
 async def examine(folder: Path, api_key: str) -> dict[str, Any]:
     """What the examination in ``folder`` comes to. Raises TrainingError."""
     from training.evaluation.endpoint import Endpoint
-    from training.evaluation.run_file import read_run, write_run
-    from training.evaluation.runner import run_suite
     from training.evaluation.suite import load_suite
     from training.gating.gate import decide
     from training.gating.policy import GatePolicy
 
     exam = json.loads((folder / "exam.json").read_text(encoding="utf-8"))
     suite = load_suite(Path(exam["suite"]))
-    endpoint = Endpoint(exam["base_url"], api_key)
-    runs = {}
-    for role in ("current", "candidate"):
-        if exam[role] is not None:
-            place = folder / f"{role}.json"
-            run = await run_suite(
-                suite, endpoint, model=exam[role], concurrency=exam["concurrency"], out=folder / role, progress=None
-            )
-            write_run(place, run)
-            runs[role] = read_run(place)
-    verdict = None
-    if "current" in runs:
-        verdict = decide(runs["candidate"], runs["current"], GatePolicy.model_validate(exam["gate"]))
+    async with Endpoint(exam["base_url"], api_key) as endpoint:
+        candidate = await _run(suite, endpoint, exam["candidate"], folder / "candidate.json", exam["concurrency"])
+        current = None
+        if exam["current"] is not None:
+            current = await _run(suite, endpoint, exam["current"], folder / "current.json", exam["concurrency"])
+    verdict = None if current is None else decide(candidate, current, GatePolicy.model_validate(exam["gate"]))
     return {
-        "candidate": json.loads((folder / "candidate.json").read_text(encoding="utf-8")),
-        "current": json.loads((folder / "current.json").read_text(encoding="utf-8")) if "current" in runs else None,
+        "candidate": _read(folder / "candidate.json"),
+        "current": None if current is None else _read(folder / "current.json"),
         "verdict": None if verdict is None else verdict.to_json(),
     }
+
+
+async def _run(suite: "Suite", endpoint: "Endpoint", model: str, place: Path, concurrency: int) -> "SuiteRun":
+    """A run of the suite, from ``place`` where an examination that was broken off had finished it."""
+    from training.evaluation.run_file import read_run
+    from training.evaluation.runner import run_suite
+
+    if place.exists():
+        known = read_run(place)
+        whole = all(result.answer.error is None for result in known.results)
+        if (known.suite_digest, known.model, whole) == (suite.digest, model, True):
+            return known
+    return await run_suite(suite, endpoint, model=model, concurrency=concurrency, out=place)
 
 
 def main() -> int:
@@ -55,12 +64,16 @@ def main() -> int:
     from training.errors import TrainingError
 
     try:
-        result = asyncio.run(examine(folder, os.environ.get("LORAPLEX_EXAMINER_KEY", "") or "none"))
+        result = asyncio.run(examine(folder, os.environ.get("LORAPLEX_EXAMINER_KEY", "")))
     except TrainingError as error:
         _write(folder / "error.json", {"message": str(error)})
         return EXIT_REFUSED
     _write(folder / "result.json", result)
     return 0
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _write(path: Path, value: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 from adapters.rollout_types import RoleCounts
 from serving.config import RolloutSettings
 from serving.life.controller import sequential_tests
-from serving.life.evidence import Evidence, Comparisons
+from serving.life.evidence import Comparisons, Evidence
 from serving.life.latency import FIRST_TOKEN, WHOLE, above, bucket_of, quantile_bucket, upper_edge
 
 
