@@ -29,7 +29,6 @@ SCHEMA: JsonObject = {
 FAST: dict[str, Any] = {
     "check_interval_s": 0.02,
     "flush_interval_s": 0.02,
-    "gateway_url": "http://127.0.0.1:9",
 }
 POLICY: dict[str, Any] = {"steps": [0.3, 0.6], "min_requests": 15, "latency_requests": 1_000_000}
 
@@ -142,8 +141,14 @@ class Living:
 
 
 @asynccontextmanager
-async def living(folder: Path, policy: dict[str, Any] | None = None, **sections: Any) -> AsyncIterator[Living]:
-    """A gateway with a task ``labels`` under a schema, whose adapter ``triage`` follows ``policy``."""
+async def living(
+    folder: Path, policy: dict[str, Any] | None = None, *, examines: bool = False, **sections: Any
+) -> AsyncIterator[Living]:
+    """A gateway with a task ``labels`` under a schema, whose adapter ``triage`` follows ``policy``.
+
+    Args:
+        examines: whether candidates are really examined.
+    """
     base = make_base(folder / BASE_NAME)
     config = parse_config(
         {
@@ -161,7 +166,6 @@ async def living(folder: Path, policy: dict[str, Any] | None = None, **sections:
         | sections
     )
     engine, examiner = SpoiltEngine(), Passing()
-    plane = ControlPlane(config, open_catalog(config), BaseModelSpec.from_checkpoint(base, BASE_NAME), examiner)
 
     async def control(scope: Any, receive: Any, send: Any) -> None:
         await made[0].control(scope, receive, send)
@@ -169,6 +173,10 @@ async def living(folder: Path, policy: dict[str, Any] | None = None, **sections:
     made: list[Living] = []
     gateway = build_gateway(config, engine=engine, replica="r0", control=control)
     async with served(gateway.app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+        life = config.life.model_copy(update={"gateway_url": url})
+        config = config.model_copy(update={"life": life})
+        spec = BaseModelSpec.from_checkpoint(base, BASE_NAME)
+        plane = ControlPlane(config, open_catalog(config), spec, None if examines else examiner)
         made.append(Living(config, folder, gateway, engine, http, plane, examiner))
         await plane.start(lambda line: None)
         try:

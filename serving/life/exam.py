@@ -84,7 +84,9 @@ def _write(path: Path, value: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: a thread that holds its lock breaks the interpreter's end.
+    while os.read(0, 4096):
+        pass
     os._exit(1)
 
 
