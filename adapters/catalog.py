@@ -19,6 +19,7 @@ from adapters import tables
 from adapters.catalog_change import Change, NothingToDo
 from adapters.database import Database
 from adapters.errors import RolloutConflict
+from adapters.rollout_types import Phase, RolloutMark
 from adapters.types import AdapterEvent, AdapterVersion, Alias, CatalogSnapshot, ReplicaReport
 
 _BATCH = 500
@@ -43,6 +44,11 @@ class Catalog:
         self._clock = clock
         self._cached = _EMPTY
         self._cache_lock = threading.Lock()
+
+    @property
+    def database(self) -> Database:
+        """Where the rows are: for the records of this library that stand beside the catalog."""
+        return self._database
 
     def migrate(self) -> None:
         """Create or upgrade the schema. Raises CatalogUnavailable where it is newer than this code."""
@@ -78,6 +84,7 @@ class Catalog:
                 ),
                 pins=frozenset(connection.scalars(select(tables.pins.c.version))),
                 staged=frozenset(connection.scalars(select(tables.staged.c.version))),
+                rollouts=_last_rollouts(connection),
             )
         with self._cache_lock:
             if snapshot.revision > self._cached.revision or self._cached is cached:
@@ -100,7 +107,7 @@ class Catalog:
         Raises:
             RolloutConflict: another version has that name (the first digits of two digests agree).
         """
-        with self._changing() as change:
+        with self.changing() as change:
             known = change.connection.execute(
                 select(tables.versions.c.digest).where(tables.versions.c.name == version.name)
             ).scalar()
@@ -119,7 +126,7 @@ class Catalog:
             VersionNotFound: no such version.
             RolloutConflict: an alias, a pin or a rollout uses it.
         """
-        with self._changing() as change:
+        with self.changing() as change:
             found = change.version(version)
             change.refuse_used(version)
             left = change.connection.execute(
@@ -131,25 +138,30 @@ class Catalog:
 
     def remove_alias(self, alias: str, actor: str) -> None:
         """Take an alias out of service; its versions stay. Raises AliasNotFound."""
-        with self._changing() as change:
+        with self.changing() as change:
             before = change.alias(alias)
             change.connection.execute(delete(tables.aliases).where(tables.aliases.c.name == alias))
             change.log(actor, "remove-alias", alias, before.stable)
 
     # Rollouts
 
-    def promote(self, alias: str, version: str, actor: str) -> None:
+    def promote(self, alias: str, version: str, actor: str, *, reason: str = "", expected: Alias | None = None) -> None:
         """Make ``version`` the stable one; makes the alias if it is new. What was stable becomes ``previous``.
 
         A canary or shadow of the same version ends; one of another version goes on.
 
+        Args:
+            reason: why, for the history.
+            expected: what the alias must still be.
+
         Raises:
             VersionNotFound: no such version.
-            RolloutConflict: the version belongs to another adapter.
+            RolloutConflict: the version belongs to another adapter, or the alias is not as expected.
         """
-        with self._changing() as change:
+        with self.changing() as change:
             change.version_for(alias, version)
             before = change.find_alias(alias) or Alias(alias)
+            change.expect(before, expected)
             if before.stable == version:
                 raise NothingToDo
             after = replace(before, stable=version, previous=before.stable)
@@ -158,45 +170,51 @@ class Catalog:
             if before.shadow == version:
                 after = replace(after, shadow=None)
             change.save(after)
-            change.log(actor, "promote", alias, version, f"was {before.stable}" if before.stable else "first version")
+            was = f"was {before.stable}" if before.stable else "first version"
+            change.log(actor, "promote", alias, version, _because(was, reason))
 
-    def set_canary(self, alias: str, version: str, share: float, actor: str) -> None:
-        """Let ``version`` answer ``share`` of the callers, in (0, 1].
+    def set_canary(
+        self, alias: str, version: str, share: float, actor: str, *, reason: str = "", expected: Alias | None = None
+    ) -> None:
+        """Let ``version`` answer ``share`` of the callers, in (0, 1]. ``reason`` and ``expected`` as in promoting.
 
         Raises:
             AliasNotFound, VersionNotFound: no such alias or version.
-            RolloutConflict: the share is out of range, the version belongs to another adapter or is the stable one.
+            RolloutConflict: the share is out of range, the version belongs to another adapter or is the
+                stable one, or the alias is not as expected.
         """
         if not 0 < share <= 1:
             raise RolloutConflict(f"a canary's share must be above 0 and at most 1, not {share:g}.")
-        with self._changing() as change:
-            before = change.alias(alias)
+        with self.changing() as change:
+            before = change.alias(alias, expected)
             change.version_for(alias, version)
             if before.stable == version:
                 raise RolloutConflict(f"{version} is already the stable version of {alias}.")
             if (before.canary, before.canary_share) == (version, share):
                 raise NothingToDo
             change.save(replace(before, canary=version, canary_share=share))
-            change.log(actor, "canary", alias, version, f"share {share:g}")
+            change.log(actor, "canary", alias, version, _because(f"share {share:g}", reason))
 
     def end_canary(self, alias: str, actor: str) -> None:
         """Give all callers back to the stable version. Raises AliasNotFound; RolloutConflict if there is no canary."""
-        with self._changing() as change:
+        with self.changing() as change:
             before = change.alias(alias)
             if before.canary is None:
                 raise RolloutConflict(f"{alias} has no canary.")
             change.save(replace(before, canary=None, canary_share=0.0))
             change.log(actor, "end-canary", alias, before.canary)
 
-    def set_shadow(self, alias: str, version: str | None, actor: str) -> None:
-        """Send a copy of the traffic to ``version``; None ends it.
+    def set_shadow(
+        self, alias: str, version: str | None, actor: str, *, reason: str = "", expected: Alias | None = None
+    ) -> None:
+        """Send a copy of the traffic to ``version``; None ends it. ``reason`` and ``expected`` as in promoting.
 
         Raises:
             AliasNotFound, VersionNotFound: no such alias or version.
             RolloutConflict: the version belongs to another adapter or is the stable one.
         """
-        with self._changing() as change:
-            before = change.alias(alias)
+        with self.changing() as change:
+            before = change.alias(alias, expected)
             if version is not None:
                 change.version_for(alias, version)
                 if before.stable == version:
@@ -204,10 +222,12 @@ class Catalog:
             if before.shadow == version:
                 raise NothingToDo
             change.save(replace(before, shadow=version))
-            change.log(actor, "shadow" if version else "end-shadow", alias, version or before.shadow)
+            change.log(actor, "shadow" if version else "end-shadow", alias, version or before.shadow, reason)
 
-    def rollback(self, alias: str, actor: str) -> str:
+    def rollback(self, alias: str, actor: str, *, reason: str = "", expected: Alias | None = None) -> str:
         """Undo the last step: drop the canary if there is one, else go back to the previous stable version.
+
+        ``reason`` and ``expected`` as in promoting.
 
         Returns:
             The version that is stable afterwards.
@@ -216,16 +236,16 @@ class Catalog:
             AliasNotFound: no such alias.
             RolloutConflict: there is nothing to go back to.
         """
-        with self._changing() as change:
-            before = change.alias(alias)
+        with self.changing() as change:
+            before = change.alias(alias, expected)
             if before.canary is not None and before.stable is not None:
                 after = replace(before, canary=None, canary_share=0.0)
-                change.log(actor, "rollback", alias, before.stable, f"dropped canary {before.canary}")
+                change.log(actor, "rollback", alias, before.stable, _because(f"dropped canary {before.canary}", reason))
             elif before.previous is not None:
                 after = replace(before, stable=before.previous, previous=before.stable)
                 if after.shadow == after.stable:
                     after = replace(after, shadow=None)
-                change.log(actor, "rollback", alias, before.previous, f"was {before.stable}")
+                change.log(actor, "rollback", alias, before.previous, _because(f"was {before.stable}", reason))
             else:
                 raise RolloutConflict(f"{alias} has no canary and no previous version to go back to.")
             change.save(after)
@@ -255,7 +275,7 @@ class Catalog:
     def report(self, report: ReplicaReport) -> None:
         """Record what a replica says of itself; ``reported_at`` is set here. Does not bump the revision."""
         with self._database.writing() as connection:
-            values = rows.report_values(report) | {"reported_at": self._now(connection)}
+            values = rows.report_values(report) | {"reported_at": self.now(connection)}
             changed = connection.execute(
                 update(tables.replicas).where(tables.replicas.c.replica == report.replica).values(values)
             )
@@ -265,7 +285,7 @@ class Catalog:
     def replicas(self, max_age_s: float) -> list[ReplicaReport]:
         """The last report of every replica that gave one within ``max_age_s`` seconds."""
         with self._database.reading() as connection:
-            since = self._now(connection) - timedelta(seconds=max_age_s)
+            since = self.now(connection) - timedelta(seconds=max_age_s)
             query = select(tables.replicas).where(tables.replicas.c.reported_at >= since)
             return [rows.report(row) for row in connection.execute(query.order_by(tables.replicas.c.replica))]
 
@@ -277,20 +297,20 @@ class Catalog:
     # Inside
 
     @contextmanager
-    def _changing(self) -> Iterator[Change]:
+    def changing(self) -> Iterator[Change]:
         """One transaction that also bumps the revision; nothing happens where the block raises NothingToDo."""
         change = Change()
         try:
             with self._database.writing() as connection:
                 # First of all: this row's lock makes writers take turns.
                 connection.execute(update(tables.state).values(revision=tables.state.c.revision + 1))
-                change.begin(connection, self._now(connection))
+                change.begin(connection, self.now(connection))
                 yield change
         except NothingToDo:
             change.applied = False
 
     def _mark(self, table: Table, version: str, actor: str | None, action: str) -> None:
-        with self._changing() as change:
+        with self.changing() as change:
             found = change.version(version)
             if change.is_marked(table, version):
                 raise NothingToDo
@@ -299,7 +319,7 @@ class Catalog:
                 change.log(actor, action, found.adapter, version)
 
     def _unmark(self, table: Table, version: str, actor: str | None, action: str) -> None:
-        with self._changing() as change:
+        with self.changing() as change:
             if not change.is_marked(table, version):
                 if actor is not None:
                     change.version(version)
@@ -308,12 +328,27 @@ class Catalog:
             if actor is not None:
                 change.log(actor, action, version.partition("@")[0], version)
 
-    def _now(self, connection: Connection) -> datetime:
+    def now(self, connection: Connection) -> datetime:
         """The time. Where several machines share the database it is the database's, so that ages compare."""
         if connection.dialect.name == "sqlite":
             return self._clock()
         moment: datetime = connection.execute(select(func.now())).scalar_one()
         return moment
+
+
+def _because(what: str, reason: str) -> str:
+    return f"{what}: {reason}" if reason else what
+
+
+def _last_rollouts(connection: Connection) -> Mapping[str, RolloutMark]:
+    columns = tables.rollouts.c
+    last = select(func.max(columns.id)).group_by(columns.alias)
+    query = select(columns.id, columns.alias, columns.candidate, columns.stable, columns.phase, columns.share)
+    marks = (
+        RolloutMark(row.id, row.alias, row.candidate, row.stable, Phase(row.phase), row.share)
+        for row in connection.execute(query.where(columns.id.in_(last)))
+    )
+    return MappingProxyType({mark.alias: mark for mark in marks})
 
 
 def _revision(connection: Connection) -> int:

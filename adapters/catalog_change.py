@@ -33,12 +33,18 @@ class Change:
         row = self.connection.execute(select(tables.aliases).where(tables.aliases.c.name == name)).first()
         return rows.alias(row) if row else None
 
-    def alias(self, name: str) -> Alias:
-        """The alias as it is now. Raises AliasNotFound."""
+    def alias(self, name: str, expected: Alias | None = None) -> Alias:
+        """The alias as it is now. Raises AliasNotFound; RolloutConflict where it is not ``expected``."""
         found = self.find_alias(name)
         if found is None:
             raise AliasNotFound(f"there is no alias {name}.")
+        self.expect(found, expected)
         return found
+
+    def expect(self, found: Alias, expected: Alias | None) -> None:
+        """Raises RolloutConflict where an alias is not what a writer took it for."""
+        if expected is not None and found != expected:
+            raise RolloutConflict(f"alias {found.name} was changed by somebody else meanwhile.")
 
     def version(self, name: str) -> AdapterVersion:
         """The version. Raises VersionNotFound."""

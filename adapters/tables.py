@@ -106,3 +106,67 @@ replicas = Table(
     Column("holdings", JSON, nullable=False),
     Column("reported_at", UtcDateTime, nullable=False),
 )
+
+reports = Table(
+    "adapter_reports",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("version", String(128), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("verdict", String(32)),
+    Column("summary", Text, nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("actor", String(256), nullable=False),
+    Index("ix_adapter_reports_version", "version", "id"),
+)
+
+rollouts = Table(
+    "adapter_rollouts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("alias", String(64), nullable=False),
+    Column("candidate", String(128), nullable=False),
+    Column("stable", String(128)),
+    Column("phase", String(32), nullable=False),
+    Column("share", Float, nullable=False),
+    Column("policy", JSON, nullable=False),
+    Column("state", JSON, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", String(256), nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Index("ix_adapter_rollouts_alias", "alias", "id"),
+)
+
+signals = Table(
+    "adapter_signals",
+    metadata,
+    Column("source", String(320), primary_key=True),
+    Column("rollout", Integer, primary_key=True, autoincrement=False),
+    Column("role", String(16), primary_key=True),
+    Column("counts", JSON, nullable=False),
+)
+
+requests = Table(
+    "answered_requests",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("response_id", String(256), nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("caller", String(128), nullable=False),
+    Column("task", String(128), nullable=False),
+    Column("alias", String(64), nullable=False),
+    Column("version", String(128), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("rollout", Integer),
+    Column("score", Float),
+    Column("comment", Text),
+    Column("judged_at", UtcDateTime),
+    Index("ix_answered_requests_response", "response_id"),
+    Index("ix_answered_requests_request", "request_id"),
+    Index("ix_answered_requests_at", "at"),
+)

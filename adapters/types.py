@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from adapters.rollout_types import RolloutMark
+
 DIGEST_LENGTH = 8
 """Hex digits of the digest that appear in a version's name."""
 
@@ -136,6 +138,15 @@ class CatalogSnapshot:
     pins: frozenset[str] = frozenset()
     staged: frozenset[str] = frozenset()
     """Versions that a rollout wants loaded and probed before it flips an alias."""
+    rollouts: Mapping[str, RolloutMark] = field(default_factory=dict)
+    """The last automatic rollout of each alias that ever had one, in progress or ended."""
+    watched: Mapping[str, RolloutMark] = field(init=False, default_factory=dict)
+    """The rollouts in which requests are counted, by both of their versions."""
+
+    def __post_init__(self) -> None:
+        marks = [mark for mark in self.rollouts.values() if mark.phase.watched]
+        watched = {version: mark for mark in marks for version in (mark.candidate, mark.stable) if version}
+        object.__setattr__(self, "watched", watched)
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,6 +257,41 @@ UNSUPPORTED_CLAIMS = MetricSpec(
     "Numbers and quotations in answers that neither a given passage nor the question contains.",
     ("task",),
 )
+FEEDBACK = MetricSpec(
+    "loraplex_feedback_total",
+    "counter",
+    "events",
+    "Judgments of answers by their callers: up (a score of one half at least) or down.",
+    (*_ANSWER, "rating"),
+)
+ANSWERS_FORGOTTEN = MetricSpec(
+    "loraplex_answers_forgotten_total",
+    "counter",
+    "requests",
+    "Answers that nobody can judge, because the state database was away for too long to write them down.",
+)
+ROLLOUT_PHASE = MetricSpec(
+    "loraplex_rollout_phase",
+    "gauge",
+    "adapters",
+    "1 for the phase of the last automatic rollout of an alias, with the version that it is about.",
+    ("alias", "adapter", "phase"),
+)
+ROLLOUT_SHARE = MetricSpec(
+    "loraplex_rollout_share_ratio",
+    "gauge",
+    "ratio",
+    "Share of the callers that an automatic rollout gives to its version now.",
+    ("alias", "adapter"),
+)
+ROLLOUT_DECISIONS = MetricSpec(
+    "loraplex_rollout_decisions_total",
+    "counter",
+    "events",
+    "Decisions of automatic rollouts that this replica put into effect: the phase that one entered, or step (a larger "
+    "share).",
+    ("alias", "decision"),
+)
 
 INGESTED = MetricSpec(
     "loraplex_documents_ingested_total",
@@ -326,6 +361,11 @@ GATEWAY: tuple[MetricSpec, ...] = (
     CITATIONS,
     DROPPED_CITATIONS,
     UNSUPPORTED_CLAIMS,
+    FEEDBACK,
+    ANSWERS_FORGOTTEN,
+    ROLLOUT_PHASE,
+    ROLLOUT_SHARE,
+    ROLLOUT_DECISIONS,
 )
 """What every replica records."""
 

@@ -15,6 +15,7 @@ from monitoring.catalogue import (
     ADAPTER_SWAPS,
     ADAPTER_UNLOADS,
     ADAPTER_WAIT,
+    ANSWERS_FORGOTTEN,
     BASE,
     BUDGET_USED,
     CATALOG_REACHABLE,
@@ -26,6 +27,7 @@ from monitoring.catalogue import (
     DROPPED_CITATIONS,
     DURATION,
     EXPIRED_DOCUMENTS,
+    FEEDBACK,
     GATEWAY,
     IN_FLIGHT,
     INTER_TOKEN,
@@ -35,6 +37,9 @@ from monitoring.catalogue import (
     REQUESTS,
     RETRIEVAL_TIME,
     RETRIEVALS,
+    ROLLOUT_DECISIONS,
+    ROLLOUT_PHASE,
+    ROLLOUT_SHARE,
     SHADOW_DROPPED,
     SILENT_REPLICAS,
     STREAM_ERRORS,
@@ -129,6 +134,19 @@ class _WithoutCreated:
             yield family
 
 
+class Rollout(Protocol):
+    """One automatic rollout, as ``set_rollouts`` reads it."""
+
+    @property
+    def alias(self) -> str: ...
+    @property
+    def candidate(self) -> str: ...
+    @property
+    def phase(self) -> str: ...
+    @property
+    def share(self) -> float: ...
+
+
 class GatewayMetrics:
     """One replica's metrics. Methods are cheap and may be called from any thread."""
 
@@ -142,6 +160,7 @@ class GatewayMetrics:
         self._in_flight: dict[str, Gauge] = {}
         self._waiting: dict[str, Gauge] = {}
         self._resident: set[tuple[str, str, str]] = set()
+        self._rollouts: set[tuple[str, str, str]] = set()
 
     def request_started(self, task: str) -> None:
         """A generation was admitted. Pair with :meth:`request_finished`."""
@@ -210,6 +229,31 @@ class GatewayMetrics:
     def adapter_swapped(self, alias: str, action: str) -> None:
         """An alias points at something else since now."""
         self._counter(ADAPTER_SWAPS, alias, action).inc()
+
+    def feedback_given(self, task: str, version: str, role: str, *, good: bool) -> None:
+        """A caller judged an answer."""
+        self._counter(FEEDBACK, task, version, role, "up" if good else "down").inc()
+
+    def answer_forgotten(self) -> None:
+        """An answer was not written down, and can be judged by nobody."""
+        self._counter(ANSWERS_FORGOTTEN).inc()
+
+    def rollout_decided(self, alias: str, decision: str) -> None:
+        """An automatic rollout entered another phase, or another step."""
+        self._counter(ROLLOUT_DECISIONS, alias, decision).inc()
+
+    def set_rollouts(self, rollouts: Iterable[Rollout]) -> None:
+        """Replace what is known of automatic rollouts by ``rollouts``, one for each alias."""
+        present = {(each.alias, each.candidate, str(each.phase)): each.share for each in rollouts}
+        for gone in self._rollouts - present.keys():
+            self._families[ROLLOUT_PHASE.name].remove_by_labels(
+                {"alias": gone[0], "adapter": gone[1], "phase": gone[2]}
+            )
+            self._families[ROLLOUT_SHARE.name].remove_by_labels({"alias": gone[0], "adapter": gone[1]})
+        for (alias, candidate, phase), share in present.items():
+            self._gauge(ROLLOUT_PHASE, alias, candidate, phase).set(1)
+            self._gauge(ROLLOUT_SHARE, alias, candidate).set(share)
+        self._rollouts = set(present)
 
     def set_catalog_reachable(self, *, reachable: bool) -> None:
         """Whether the desired state can be read now."""

@@ -88,6 +88,16 @@ def swaps(before: CatalogSnapshot, after: CatalogSnapshot) -> Iterator[tuple[str
             yield name, action
 
 
+def decisions(before: CatalogSnapshot, after: CatalogSnapshot) -> Iterator[tuple[str, str]]:
+    """What automatic rollouts have done since ``before``: alias, and the phase that was entered, or ``step``."""
+    for alias, mark in after.rollouts.items():
+        old = before.rollouts.get(alias)
+        if old is None or (old.id, old.phase) != (mark.id, mark.phase):
+            yield alias, mark.phase.value
+        elif old.share != mark.share:
+            yield alias, "step"
+
+
 def refuse_adapter_tasks(config: GatewayConfig) -> None:
     """Raises ConfigInvalid if the configuration needs adapters, which the engine turned out not to load."""
     tasks = [name for name, task in config.tasks.items() if task.adapter is not None]

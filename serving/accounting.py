@@ -15,6 +15,7 @@ from serving.contracts import Contract
 from serving.engine.protocol import Endpoint, EngineRequest, JsonObject
 from serving.errors import GenerationTimedOut, answer_for
 from serving.grounding.grounded import Grounded, Outcome
+from serving.life.observer import Observer
 from serving.tasks import BASE, Resolution
 
 
@@ -49,6 +50,8 @@ class Call:
     """Decides between stable and canary."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Lower-case request headers for the engine (trace context)."""
+    public_id: str = ""
+    """The request's id as its caller knows it: the header x-request-id."""
 
 
 class Generation:
@@ -63,12 +66,19 @@ class Generation:
         admission: Admission,
         residency: Residency,
         metrics: GatewayMetrics,
+        observer: Observer | None = None,
     ) -> None:
         self.call = call
         self.resolution = resolution
         self.contract = contract
         self.grounded: Grounded | None = None
         """What retrieval found; None where nothing was searched."""
+        self._observer = observer
+        self._snapshot = residency.snapshot
+        self.watch = None if observer is None else observer.watch(resolution, self._snapshot)
+        """Counts what the request shows; None for a version that is not under watch."""
+        self.response_id: str | None = None
+        """The `id` of the answer, once there is one."""
         self.record = RequestRecord(resolution.label, resolution.adapter, resolution.role or BASE)
         self._admission = admission
         self._residency = residency
@@ -109,6 +119,8 @@ class Generation:
 
     async def judge(self, texts: list[FinishedText]) -> bool:
         """Hold finished texts against the contract and mark them. Whether all satisfy it."""
+        if self.watch is not None:
+            self.watch.texts(texts)
         if self.contract is None:
             return True
         satisfied = True
@@ -139,6 +151,16 @@ class Generation:
         record.duration_s = perf_counter() - self.call.arrived
         record.outcome = outcome_of(error, record)
         self._metrics.request_finished(record)
+        if self.watch is not None:
+            self.watch.ended(record)
+        if self._observer is not None and self.response_id is not None and error is None:
+            self._observer.answered(
+                self.resolution,
+                self._snapshot,
+                response_id=self.response_id,
+                request_id=self.call.public_id,
+                caller=self.call.caller.name,
+            )
         if self.grounded is not None:
             tally = self.grounded.tally
             self._metrics.answer_grounded(record.task, tally.citations, tally.dropped, tally.unsupported)

@@ -210,3 +210,9 @@ def event_reader(endpoint: Endpoint, body: JsonObject, resolution: Resolution, *
     options = body.get("stream_options")
     include_usage = isinstance(options, dict) and bool(options.get("include_usage"))
     return ChoiceEvents(resolution, include_usage=include_usage, keep_text=keep_text)
+
+
+def answer_id(answer: JsonObject) -> str:
+    """The ``id`` of an answer or of an event of one; empty where there is none."""
+    found = answer.get("id") or (answer.get("response") or {}).get("id")
+    return found if isinstance(found, str) else ""

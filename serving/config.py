@@ -16,6 +16,7 @@ from serving.settings.base import NAME_PATTERN, Name, Settings
 from serving.settings.engine import EngineSettings, ModelSettings, OpenAIEngineSettings, VllmEngineSettings
 from serving.settings.gateway import GatewayConfig
 from serving.settings.knowledge import KnowledgeSettings
+from serving.settings.life import FeedbackSettings, LifeSettings, RolloutSettings
 from serving.settings.problems import Problem, describe
 from serving.settings.retrieval import RetrievalSettings
 from serving.settings.server import ApiKey, LimitSettings, ServerSettings
@@ -30,14 +31,17 @@ __all__ = [
     "ApiKey",
     "ArtifactSettings",
     "EngineSettings",
+    "FeedbackSettings",
     "GatewayConfig",
     "KnowledgeSettings",
+    "LifeSettings",
     "LimitSettings",
     "ModelSettings",
     "Name",
     "OpenAIEngineSettings",
     "OutputContract",
     "RetrievalSettings",
+    "RolloutSettings",
     "ServerSettings",
     "Settings",
     "StateSettings",

@@ -4,23 +4,29 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.api.admin import AdminApi
+from serving.api.admin_life import LifeApi
 from serving.api.files import FilesApi
 from serving.api.fine_tuning import FineTuningApi
 from serving.api.guarded import Guarded, answer_errors
 from serving.auth import Authenticator, Caller
 from serving.config import GatewayConfig
 from serving.jobs.service import JobService
+from serving.life.controller import LifeController
 from serving.rollout import Rollouts
 
 
 def build_control(
-    config: GatewayConfig, rollouts: Rollouts, authenticator: Authenticator, jobs: JobService | None = None
+    config: GatewayConfig,
+    rollouts: Rollouts,
+    authenticator: Authenticator,
+    life: LifeController,
+    jobs: JobService | None = None,
 ) -> ASGIApp:
     """The app that answers ``/admin/*``; with ``jobs``, ``/v1/fine_tuning/*``, and ``/v1/files`` where they keep them.
 
-    Nothing starts here; whoever made ``rollouts`` and ``jobs`` starts and closes them.
+    Nothing starts here; whoever made ``rollouts``, ``life`` and ``jobs`` starts and closes them.
     """
-    admin = Guarded(_admin_app(config, rollouts), authenticator, Caller.require_admin)
+    admin = Guarded(_admin_app(config, rollouts, life), authenticator, Caller.require_admin)
     if jobs is None:
         return admin
     return _ByPath(admin, Guarded(_jobs_app(rollouts, jobs), authenticator, lambda _: None))
@@ -47,7 +53,7 @@ def _jobs_app(rollouts: Rollouts, jobs: JobService) -> FastAPI:
     return app
 
 
-def _admin_app(config: GatewayConfig, rollouts: Rollouts) -> FastAPI:
+def _admin_app(config: GatewayConfig, rollouts: Rollouts, life: LifeController) -> FastAPI:
     app = FastAPI(
         title=f"Loraplex admin API: {config.model.public_name}",
         openapi_url="/admin/openapi.json",
@@ -55,6 +61,7 @@ def _admin_app(config: GatewayConfig, rollouts: Rollouts) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(AdminApi(rollouts).router())
+    app.include_router(AdminApi(rollouts, life).router())
+    app.include_router(LifeApi(life).router())
     answer_errors(app)
     return app

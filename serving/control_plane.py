@@ -14,6 +14,9 @@ from serving.control import build_control
 from serving.engine.protocol import Progress
 from serving.jobs.launcher import Launcher
 from serving.jobs.service import JobService, base_checkpoint
+from serving.life.controller import LifeController
+from serving.life.examiner import SubprocessExaminer
+from serving.life.protocol import Examiner
 from serving.rollout import Rollouts
 
 
@@ -28,15 +31,20 @@ class ControlPlane:
         *,
         training_base: str = "",
         launcher: Launcher | None = None,
+        examiner: Examiner | None = None,
     ) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
+        """The desired state."""
         store = ArtifactStore(config.artifacts.url, config.artifacts.options)
         self._rollouts = Rollouts(config, catalog, store, base)
         self._preload = config.adapters.enabled and bool(config.adapters.preload)
+        self.life = LifeController(config, catalog, self._rollouts, examiner or SubprocessExaminer(config))
         self._jobs: JobService | None = None
         if config.training is not None:
-            self._jobs = JobService(config, config.training, self._rollouts, base=training_base, launcher=launcher)
-        self.app: ASGIApp = build_control(config, self._rollouts, Authenticator(config), self._jobs)
+            self._jobs = JobService(
+                config, config.training, self._rollouts, base=training_base, launcher=launcher, candidates=self.life
+            )
+        self.app: ASGIApp = build_control(config, self._rollouts, Authenticator(config), self.life, self._jobs)
 
     async def start(self, progress: Progress) -> None:
         """Clean up after a predecessor, and add the adapters that the configuration lists.
@@ -48,6 +56,7 @@ class ControlPlane:
         if self._preload:
             for line in await self._rollouts.preload():
                 progress(f"Adapter {line}")
+        await self.life.start()
         if self._jobs is not None:
             await self._jobs.start()
 
@@ -55,8 +64,9 @@ class ControlPlane:
         """Give up rollouts in progress, undoing their first half, and put jobs down where they are."""
         if self._jobs is not None:
             await self._jobs.stop()
+        await self.life.stop()
         await self._rollouts.close()
-        await asyncio.to_thread(self._catalog.close)
+        await asyncio.to_thread(self.catalog.close)
 
 
 async def start_control_plane(

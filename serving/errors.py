@@ -98,6 +98,10 @@ class RetrievalUnavailable(GatewayServerError):
     """The model answers from documents, and retrieval cannot be reached."""
 
 
+class ExaminationFailed(GatewayServerError):
+    """The suite or the gate could not be run against a candidate."""
+
+
 class GenerationTimedOut(GatewayServerError):
     """The generation took longer than ``server.request_timeout_s``."""
 
@@ -131,6 +135,7 @@ ERROR_TABLE: dict[type[Exception], Answer] = {
     Overloaded: Answer(429, "rate_limit_error", "overloaded", retry_after_s=1),
     NotReady: Answer(503, "server_error", "not_ready", retry_after_s=2),
     RetrievalUnavailable: Answer(503, "server_error", "retrieval_unavailable", retry_after_s=2),
+    ExaminationFailed: Answer(500, "server_error", "examination_failed"),
     GenerationTimedOut: Answer(504, "server_error", "timeout"),
     GatewayClientError: Answer(400, _INVALID, "invalid_request"),
     GatewayServerError: Answer(500, "server_error", "internal_error"),

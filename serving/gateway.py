@@ -21,6 +21,8 @@ from serving.generate import Generator
 from serving.grounding.token_counter import TokenCounter
 from serving.jobs.launcher import Launcher
 from serving.knowledge.endpoint import Knowledge
+from serving.life.feedback import FeedbackDesk
+from serving.life.observer import Observer
 from serving.peers import Peers
 from serving.residency import ReplicaResidency
 from serving.status import Status, unavailable
@@ -61,13 +63,23 @@ class Gateway:
         self._own_knowledge = _own_knowledge(config) if knowledge is None else None
         knowledge = knowledge or self._own_knowledge
         self._count_tokens = TokenCounter(config)
+        self._observer = Observer(config, self._catalog, self._metrics, replica)
         self._generator = Generator(
-            config, engine, self._residency, self._metrics, knowledge=knowledge, count_tokens=self._count_tokens
+            config,
+            engine,
+            self._residency,
+            self._metrics,
+            knowledge=knowledge,
+            count_tokens=self._count_tokens,
+            observer=self._observer,
         )
         self._peers = Peers(replica, self._catalog.replicas, self._render, host=peer_host)
         self.status = Status(self._metrics, self._peers, knowledge)
         apps = Apps(self._control, knowledge.app if knowledge is not None else None)
-        self.app: FastAPI = build_api(self._generator, config, Authenticator(config), self._metrics, self.status, apps)
+        desk = FeedbackDesk(config, self._observer, self._metrics) if config.feedback.enabled else None
+        self.app: FastAPI = build_api(
+            self._generator, config, Authenticator(config), self._metrics, self.status, apps, desk
+        )
 
     async def start(self, progress: Progress) -> EngineInfo:
         """Bring up the control plane (where it is ours), the engine, and the adapters that must be resident.
@@ -91,6 +103,7 @@ class Gateway:
             info = await self._engine.start(tell)
             self._residency.address = await self._peers.start()
             await self._residency.start(info)
+            self._observer.start(lambda: self._residency.snapshot)
             await self._settle(tell)
         except BaseException:
             await self.stop()
@@ -102,6 +115,7 @@ class Gateway:
         """Refuse new generations, wait `server.drain_timeout_s` for those in progress, and release everything."""
         self.status.mark_not_ready("the gateway is stopping")
         await self._generator.drain(self._config.server.drain_timeout_s)
+        await self._observer.stop()
         await self._peers.stop()
         await self._residency.stop()
         await self._engine.stop()

@@ -8,7 +8,7 @@ from time import perf_counter
 from monitoring.metrics import GatewayMetrics
 from serving.accounting import Call, Generation, Residency, timed_out
 from serving.admission import Admission
-from serving.answers import SATISFIED, VIOLATED, count_tokens, event_reader, finished_texts, label_answer
+from serving.answers import SATISFIED, VIOLATED, answer_id, count_tokens, event_reader, finished_texts, label_answer
 from serving.auth import Caller
 from serving.config import GatewayConfig
 from serving.contracts import Contract
@@ -20,6 +20,7 @@ from serving.grounding.prompt import CountTokens
 from serving.grounding.refusal import Refusal
 from serving.grounding.token_counter import estimate_tokens
 from serving.knowledge.protocol import KnowledgeClient
+from serving.life.observer import Observer
 from serving.shadow import ShadowTraffic
 from serving.shaping import shape_request
 from serving.streams import AnswerStream
@@ -46,6 +47,7 @@ class Generator:
     Args:
         knowledge: what searches; None where retrieval is not set up.
         count_tokens: the length of a passage, in tokens of the base model.
+        observer: what counts requests of versions under watch, and remembers answers; None: nothing does.
 
     Raises:
         ConfigInvalid: an output contract cannot be compiled.
@@ -60,10 +62,12 @@ class Generator:
         *,
         knowledge: KnowledgeClient | None = None,
         count_tokens: CountTokens = estimate_tokens,
+        observer: Observer | None = None,
     ) -> None:
         self._config = config
         self._engine = engine
         self._residency = residency
+        self._observer = observer
         self._metrics = metrics
         self._limit_s = config.server.request_timeout_s
         self._contracts = {
@@ -72,7 +76,7 @@ class Generator:
         self._is_vllm = config.engine.kind == "vllm" or config.engine.adapters == "vllm"
         self._admission = Admission(config.limits)
         self._grounder = Grounder(knowledge, metrics, count_tokens)
-        self._shadows = ShadowTraffic(engine, residency, metrics, self._admission, self._limit_s)
+        self._shadows = ShadowTraffic(engine, residency, metrics, self._admission, self._limit_s, observer)
 
     @property
     def in_flight(self) -> int:
@@ -126,9 +130,8 @@ class Generator:
             ModelNotFound, PermissionDenied: at once.
         """
         generation = self._start(call)
-        reader = event_reader(
-            call.endpoint, call.body, generation.resolution, keep_text=generation.contract is not None
-        )
+        keep_text = generation.contract is not None or generation.watch is not None
+        reader = event_reader(call.endpoint, call.body, generation.resolution, keep_text=keep_text)
         return AnswerStream(generation, reader, self._open, self._limit_s)
 
     async def drain(self, timeout_s: float) -> bool:
@@ -152,6 +155,7 @@ class Generator:
             admission=self._admission,
             residency=self._residency,
             metrics=self._metrics,
+            observer=self._observer,
         )
 
     async def _begin(self, generation: Generation) -> EngineRequest:
@@ -187,8 +191,10 @@ class Generator:
             finish_answer(generation.grounded, endpoint, body)
         label_answer(endpoint, body, resolution)
         generation.count(count_tokens(body.get("usage")))
+        generation.response_id = answer_id(body)
         verdict = None
-        if generation.contract is not None:
+        if generation.contract is not None or generation.watch is not None:
             satisfied = await generation.judge(list(finished_texts(endpoint, body)))
-            verdict = SATISFIED if satisfied else VIOLATED
+            if generation.contract is not None:
+                verdict = SATISFIED if satisfied else VIOLATED
         return Answer(body, resolution, verdict, generation.grounded)

@@ -14,7 +14,7 @@ from adapters.pool import AdapterPool
 from adapters.store import DiskCache
 from adapters.types import AdapterVersion, CatalogSnapshot, HoldingStatus, ReplicaReport, Tier
 from monitoring.metrics import GatewayMetrics
-from serving.account import PoolRecorder, account, refuse_adapter_tasks, swaps
+from serving.account import PoolRecorder, account, decisions, refuse_adapter_tasks, swaps
 from serving.config import GatewayConfig
 from serving.desired import desired
 from serving.engine.protocol import Engine, EngineError, EngineInfo
@@ -202,6 +202,9 @@ class ReplicaResidency:
         if old.revision >= 0:
             for alias, action in swaps(old, snapshot):
                 self._metrics.adapter_swapped(alias, action)
+            for alias, decision in decisions(old, snapshot):
+                self._metrics.rollout_decided(alias, decision)
+        self._metrics.set_rollouts(snapshot.rollouts.values())
         if now.excess_pins:
             logger.error("%s", self._excess_pins_message())
         for version in snapshot.staged:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,11 +27,12 @@ from adapters.errors import (
 )
 from adapters.sources import fetch_source, public_source
 from adapters.store import ArtifactStore
-from adapters.types import AdapterEvent, AdapterVersion, Alias, CatalogSnapshot, Holding, ReplicaReport
+from adapters.types import AdapterEvent, AdapterVersion, Alias, CatalogSnapshot, ReplicaReport
 from adapters.validate import AdapterLimits, validate
 from serving.config import GatewayConfig
 from serving.errors import InvalidRequest, NotReady
 from serving.names import check_adapter_name, find_version
+from serving.overview import Overview
 from serving.replicas import LIVE_S, Readiness, ReplicaWatch
 
 logger = logging.getLogger(__name__)
@@ -69,31 +70,6 @@ class AddResult:
     new: bool
     """False where the same content had been added before."""
     rollout: RolloutResult | None = None
-
-
-@dataclass(frozen=True)
-class Overview:
-    """The desired state, and what the live replicas say."""
-
-    snapshot: CatalogSnapshot
-    replicas: tuple[ReplicaReport, ...]
-
-    @cached_property
-    def by_adapter(self) -> dict[str, list[AdapterVersion]]:
-        """Every adapter that has a version or an alias, by name, with its versions, newest first."""
-        found: dict[str, list[AdapterVersion]] = {alias: [] for alias in self.snapshot.aliases}
-        for version in sorted(self.snapshot.versions.values(), key=lambda version: version.created_at, reverse=True):
-            found.setdefault(version.adapter, []).append(version)
-        return dict(sorted(found.items()))
-
-    @cached_property
-    def holdings(self) -> dict[str, list[tuple[str, Holding]]]:
-        """What the replicas say of each version: pairs of a replica and its holding."""
-        found: dict[str, list[tuple[str, Holding]]] = {}
-        for report in self.replicas:
-            for holding in report.holdings:
-                found.setdefault(holding.version, []).append((report.replica, holding))
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,39 +201,67 @@ class Rollouts:
 
     # Changing what serves
 
-    async def promote(self, alias: str, version: str, *, actor: str) -> RolloutResult:
+    async def promote(
+        self, alias: str, version: str, *, actor: str, reason: str = "", expected: Alias | None = None
+    ) -> RolloutResult:
         """Make ``version`` the alias's stable one, once every live replica is ready to serve it.
+
+        Args:
+            reason: why, for the history.
+            expected: what the alias must still be when it flips.
 
         Raises:
             VersionNotFound: no such version.
-            RolloutConflict: the version belongs to another adapter.
+            RolloutConflict: the version belongs to another adapter, or the alias is not as expected.
             AdapterRejected, LoadFailed, ArtifactCorrupt, PoolSaturated: a replica could not make it ready; nothing
                 was changed.
         """
-        return await self._roll("promote", alias, version, lambda name: self._catalog.promote(alias, name, actor))
+        return await self._roll(
+            "promote",
+            alias,
+            version,
+            lambda name: self._catalog.promote(alias, name, actor, reason=reason, expected=expected),
+        )
 
-    async def canary(self, alias: str, version: str, share: float, *, actor: str) -> RolloutResult:
+    async def canary(
+        self, alias: str, version: str, share: float, *, actor: str, reason: str = "", expected: Alias | None = None
+    ) -> RolloutResult:
         """Let ``version`` answer ``share`` of the callers, in (0, 1]. Raises as :meth:`promote`, and AliasNotFound."""
         return await self._roll(
-            "canary", alias, version, lambda name: self._catalog.set_canary(alias, name, share, actor)
+            "canary",
+            alias,
+            version,
+            lambda name: self._catalog.set_canary(alias, name, share, actor, reason=reason, expected=expected),
         )
 
     async def end_canary(self, alias: str, *, actor: str) -> RolloutResult:
         """Give all callers back to the stable version. Raises AliasNotFound, RolloutConflict."""
         return await self._flip("end-canary", alias, lambda: self._catalog.end_canary(alias, actor))
 
-    async def shadow(self, alias: str, version: str | None, *, actor: str) -> RolloutResult:
+    async def shadow(
+        self, alias: str, version: str | None, *, actor: str, reason: str = "", expected: Alias | None = None
+    ) -> RolloutResult:
         """Send a copy of the traffic to ``version``; None ends it. Raises as :meth:`canary`."""
-        if version is None:
-            return await self._flip("end-shadow", alias, lambda: self._catalog.set_shadow(alias, None, actor))
-        return await self._roll("shadow", alias, version, lambda name: self._catalog.set_shadow(alias, name, actor))
 
-    async def rollback(self, alias: str, *, actor: str) -> RolloutResult:
+        def flip(name: str | None) -> None:
+            self._catalog.set_shadow(alias, name, actor, reason=reason, expected=expected)
+
+        if version is None:
+            return await self._flip("end-shadow", alias, lambda: flip(None))
+        return await self._roll("shadow", alias, version, flip)
+
+    async def rollback(
+        self, alias: str, *, actor: str, reason: str = "", expected: Alias | None = None
+    ) -> RolloutResult:
         """Drop the canary, or else return to the previous stable version. Raises as :meth:`canary`."""
         before = await self._alias(alias)
+
+        def flip() -> None:
+            self._catalog.rollback(alias, actor, reason=reason, expected=expected)
+
         if before.previous is None or before.canary is not None:
-            return await self._flip("rollback", alias, lambda: self._catalog.rollback(alias, actor))
-        return await self._roll("rollback", alias, before.previous, lambda _: self._catalog.rollback(alias, actor))
+            return await self._flip("rollback", alias, flip)
+        return await self._roll("rollback", alias, before.previous, lambda _: flip())
 
     async def pin(self, version: str, *, actor: str) -> RolloutResult:
         """Keep ``version`` loaded on every replica. Raises as :meth:`promote`."""

@@ -9,6 +9,7 @@ from serving.accounting import Generation, Residency, outcome_of, timed_out
 from serving.admission import Admission
 from serving.answers import count_tokens, finished_texts, label_answer
 from serving.engine.protocol import Engine, EngineRequest
+from serving.life.observer import Observer, Watch
 from serving.shaping import shadow_body
 
 HIGHEST_LOAD = 0.5
@@ -23,8 +24,15 @@ class ShadowTraffic:
     """Runs copies in the background. A copy never delays or fails the request that it was made from."""
 
     def __init__(
-        self, engine: Engine, residency: Residency, metrics: GatewayMetrics, admission: Admission, limit_s: float
+        self,
+        engine: Engine,
+        residency: Residency,
+        metrics: GatewayMetrics,
+        admission: Admission,
+        limit_s: float,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer
         self._engine = engine
         self._residency = residency
         self._metrics = metrics
@@ -59,11 +67,14 @@ class ShadowTraffic:
             self._metrics.shadow_dropped(task, version, "not_ready")
             return
         record = RequestRecord(task, version, Role.SHADOW)
+        watch = None
+        if self._observer is not None:
+            watch = self._observer.watch_shadow(version, primary.resolution, self._residency.snapshot)
         started = perf_counter()
         error: BaseException | None = None
         try:
             async with asyncio.timeout(self._limit_s):
-                await self._generate(primary, request, version, record)
+                await self._generate(primary, request, version, record, watch)
         except TimeoutError:
             error = timed_out(self._limit_s)
         except Exception as failure:
@@ -76,8 +87,12 @@ class ShadowTraffic:
             record.duration_s = record.engine_s = perf_counter() - started
             record.outcome = outcome_of(error, record)
             self._metrics.shadow_finished(record)
+            if watch is not None:
+                watch.ended(record)
 
-    async def _generate(self, primary: Generation, request: EngineRequest, version: str, record: RequestRecord) -> None:
+    async def _generate(
+        self, primary: Generation, request: EngineRequest, version: str, record: RequestRecord, watch: Watch | None
+    ) -> None:
         copy = EngineRequest(
             request.endpoint, shadow_body(request.body), f"{request.request_id}-shadow", version, request.headers
         )
@@ -86,9 +101,12 @@ class ShadowTraffic:
         tokens = count_tokens(answer.get("usage"))
         record.prompt_tokens, record.completion_tokens = tokens.prompt, tokens.completion
         contract = primary.contract
+        texts = [] if contract is None and watch is None else list(finished_texts(copy.endpoint, answer))
+        if watch is not None:
+            watch.texts(texts)
         if contract is None:
             return
-        for text in finished_texts(copy.endpoint, answer):
+        for text in texts:
             violation = await asyncio.to_thread(contract.check, text.text, text.finish_reason)
             if violation is not None:
                 record.contract_violation = violation.value

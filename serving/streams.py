@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from serving.accounting import Generation, timed_out
-from serving.answers import EventReader, TokenCounts, count_tokens
+from serving.answers import EventReader, TokenCounts, answer_id, count_tokens
 from serving.engine.protocol import EngineFailed, JsonObject
 from serving.errors import error_body
 from serving.ready import ReadyBatches
@@ -41,6 +41,7 @@ class AnswerStream:
         try:
             self._batches = ReadyBatches(await self._open_engine(self.generation))
             self._first = await self._pull(self._batches)
+            self.generation.response_id = answer_id(self._first[0]) if self._first else ""
         except BaseException as error:
             await self._close(error)
             raise

@@ -17,12 +17,26 @@ from monitoring.metrics import GatewayMetrics
 from serving.config import GatewayConfig, parse_config
 from serving.engine.fake import FakeEngine
 from serving.engine.protocol import AdapterCapacity, Endpoint, EngineRequest
+from serving.life.controller import LifeController
+from serving.life.protocol import Examination, Finding
 from serving.residency import ReplicaResidency
 from serving.rollout import Rollouts
 from tests.adapter_factory import BASE_NAME, make_adapter, make_base
 
 PATIENCE_S = 20.0
 """Bound of every wait, in seconds."""
+
+
+class Passing:
+    """An examiner that passes everything, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Examination] = []
+
+    async def examine(self, examination: Examination) -> Finding:
+        """Passed."""
+        self.asked.append(examination)
+        return Finding(passed=True, reason="passed the gate", reports=())
 
 
 @dataclass
@@ -69,6 +83,8 @@ class World:
     catalog: Catalog
     store: ArtifactStore
     rollouts: Rollouts
+    life: LifeController
+    """Not started."""
     replicas: list[Replica] = field(default_factory=list)
 
     def source(self, name: str, seed: int = 0, **options: Any) -> str:
@@ -138,12 +154,14 @@ async def world(
     store = ArtifactStore(settings.artifacts.url, settings.artifacts.options)
     rollouts = Rollouts(settings, catalog, store, BaseModelSpec.from_checkpoint(base, BASE_NAME))
     await rollouts.start()
-    made = World(folder, settings, catalog, store, rollouts)
+    life = LifeController(settings, catalog, rollouts, Passing())
+    made = World(folder, settings, catalog, store, rollouts, life)
     try:
         for number in range(replicas):
             await made.start_replica(f"r{number}")
         yield made
     finally:
+        await made.life.stop()
         await made.rollouts.close()
         for replica in list(made.replicas):
             await made.stop_replica(replica)

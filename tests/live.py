@@ -40,5 +40,5 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
 @asynccontextmanager
 async def served_control(it: World) -> AsyncIterator[str]:
     """Serve a world's admin API."""
-    async with served(build_control(it.config, it.rollouts, Authenticator(it.config))) as url:
+    async with served(build_control(it.config, it.rollouts, Authenticator(it.config), it.life)) as url:
         yield url

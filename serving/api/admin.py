@@ -22,8 +22,10 @@ from serving.api.admin_models import (
     VersionBody,
     VersionView,
 )
+from serving.api.life_models import ReportView
 from serving.auth import Caller
 from serving.errors import InvalidRequest
+from serving.life.controller import LifeController
 from serving.names import find_version
 from serving.rollout import Rollouts
 
@@ -31,10 +33,11 @@ PREFIX = "/admin/v1"
 
 
 class AdminApi:
-    """The routes, over one ``Rollouts``. ``request.state.caller`` is the administrator."""
+    """The routes, over one ``Rollouts`` and one ``LifeController``. ``request.state.caller`` is the administrator."""
 
-    def __init__(self, rollouts: Rollouts) -> None:
+    def __init__(self, rollouts: Rollouts, life: LifeController) -> None:
         self._rollouts = rollouts
+        self._life = life
 
     def router(self) -> APIRouter:
         """All routes under ``/admin/v1``."""
@@ -62,7 +65,9 @@ class AdminApi:
         """One adapter by its name, or one version by `name@digest`."""
         overview = await self._rollouts.overview()
         if "@" in name:
-            return VersionView.of(find_version(overview.snapshot, name), overview)
+            view = VersionView.of(find_version(overview.snapshot, name), overview)
+            reports = [ReportView.of(report, whole=False) for report in await self._life.reports(view.name)]
+            return view.model_copy(update={"reports": reports})
         if name not in overview.by_adapter:
             some = list(overview.by_adapter)[:10]
             known = f"there are {', '.join(some)}" if some else "none was added yet"

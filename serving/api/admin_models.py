@@ -6,7 +6,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.types import AdapterEvent, AdapterVersion, Alias, Holding, ReplicaReport
-from serving.rollout import AddResult, Overview, RolloutResult, Verification
+from serving.api.life_models import ReportView
+from serving.overview import Overview
+from serving.rollout import AddResult, RolloutResult, Verification
 
 
 class _Body(BaseModel):
@@ -119,6 +121,9 @@ class VersionView(_View):
     pinned: bool
     staged: bool = Field(description="A rollout is having it loaded and probed.")
     residency: list[HoldingView]
+    reports: list[ReportView] = Field(
+        default=[], description="What was found out about it, newest first; only where one version is asked for."
+    )
 
     @classmethod
     def of(cls, version: AdapterVersion, overview: Overview) -> Self:

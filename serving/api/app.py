@@ -8,7 +8,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from monitoring.metrics import GatewayMetrics
-from serving.api import chat, completions, health, models, responses
+from serving.api import chat, completions, feedback, health, models, responses
 from serving.api.event_stream import EventStream
 from serving.api.generation import GenerationRoute
 from serving.api.middleware import GatewayMiddleware, answer_http_exception
@@ -17,6 +17,7 @@ from serving.auth import Authenticator
 from serving.config import GatewayConfig
 from serving.errors import RouteNotFound
 from serving.generate import Generator
+from serving.life.feedback import FeedbackDesk
 
 FILE_PATHS = ("/v1/files", "/v1/files/{rest:path}")
 FINE_TUNING_PATHS = ("/v1/fine_tuning/jobs", "/v1/fine_tuning/jobs/{rest:path}")
@@ -75,10 +76,14 @@ def build_api(
     metrics: GatewayMetrics,
     status: GatewayStatus,
     apps: Apps,
+    desk: FeedbackDesk | None = None,
 ) -> FastAPI:
     """The app.
 
     The generation routes are plain ASGI: what FastAPI does for a route costs more than all of ours together.
+
+    Args:
+        desk: takes feedback; None: there is none.
     """
     app = FastAPI(title="Loraplex", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     routes = app.router.routes
@@ -86,6 +91,7 @@ def build_api(
         endpoint = GenerationRoute(resource.RESOURCE, generator, status)
         routes.append(Route(resource.PATH, endpoint, methods=["POST"], name=resource.RESOURCE.endpoint))
     routes.extend(responses.stored_routes())
+    routes.append(Route(feedback.PATH, feedback.FeedbackRoute(desk), methods=["POST"], name="feedback"))
     routes.extend(models.routes(generator, status))
     routes.extend(health.routes(status))
     routes.append(Route("/admin/{rest:path}", _Elsewhere(apps.control), name="control"))

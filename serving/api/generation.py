@@ -80,6 +80,7 @@ class GenerationRoute:
             context.arrived,
             _split_key(context, body),
             trace,
+            context.request_id,
         )
 
     async def _whole(self, call: Call, client: UntilDisconnect, send: Send) -> None:

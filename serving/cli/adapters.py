@@ -168,6 +168,50 @@ def history(
 
 
 @app.command()
+def report(
+    version: Version,
+    file: Annotated[
+        Path, typer.Argument(help="A suite's run, a gate's verdict, or a report, as JSON.", exists=True, dir_okay=False)
+    ],
+    *,
+    url: Url = client.DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Attach what was found out about a version to it."""
+
+    def send() -> Any:
+        return AdminClient(url).post(f"/versions/{path_part(version)}/reports", _report(file))
+
+    _run(send, "report", as_json=as_json)
+
+
+@app.command()
+def rollout(
+    name: NameOrVersion,
+    version: MaybeVersion = None,
+    *,
+    shadow: Annotated[bool, typer.Option("--shadow", help="A shadow comes before the canary.")] = False,
+    steps: Annotated[
+        str, typer.Option("--steps", help="Shares of the callers, such as 0.05,0.25,0.5; default: the policy's.")
+    ] = "",
+    examine: Annotated[bool, typer.Option("--examine", help="The policy's suite and gate come first.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End the one in progress; the alias stays as it is.")] = False,
+    url: Url = client.DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Have a version rolled out by itself, and back where it is worse; without a version, tell how it goes."""
+    adapter = name.partition("@")[0]
+    path = f"/adapters/{path_part(adapter)}/rollout"
+    if stop:
+        _run(lambda: AdminClient(url).delete(path), "automatic", as_json=as_json)
+    elif version is None and "@" not in name:
+        _run(lambda: AdminClient(url).get(path), "automatic", as_json=as_json)
+    else:
+        body = {"version": version or name, "shadow": shadow, "steps": _shares(steps), "examine": examine}
+        _run(lambda: AdminClient(url).post(path, body), "automatic", as_json=as_json)
+
+
+@app.command()
 def replicas(*, url: Url = client.DEFAULT_URL, as_json: Json = False) -> None:
     """The live replicas, and what each holds by its engine's own account."""
     _run(lambda: AdminClient(url).get("/replicas"), "replicas", as_json=as_json)
@@ -235,3 +279,28 @@ def _verify_folder(folder: Path, base: Path, max_rank: int) -> dict[str, Any]:
 
 
 _NO_LIMIT = 1 << 60
+
+
+def _shares(text: str) -> list[float] | None:
+    """The shares in ``0.05,0.25``; None where there are none."""
+    try:
+        return [float(part) for part in text.split(",")] if text else None
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a list of shares such as 0.05,0.25,0.5") from None
+
+
+def _report(path: Path) -> dict[str, Any]:
+    """A report's file, in short: the answers of a suite's run stay where they are. Raises Failed."""
+    import json
+
+    from serving.errors import InvalidRequest
+    from serving.life.reports import report_of
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        made = report_of("", data if isinstance(data, dict) else {})
+    except (OSError, ValueError) as error:
+        raise Failed(client.REFUSED, "invalid_json", f"{path} is not JSON: {error}") from error
+    except InvalidRequest as error:
+        raise Failed(client.REFUSED, "invalid_request", f"{path}: {error}") from error
+    return {"kind": made.kind, "verdict": made.verdict, "summary": made.summary, "body": dict(made.body)}

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from serving.cli.life_tables import print_automatic, print_report, print_reports
 from serving.cli.printing import age, cell, console, new_table, say, size
 
 _ROLE_STYLES = {"stable": "bold green", "canary": "yellow", "shadow": "cyan", "previous": "dim", "pinned": "magenta"}
@@ -89,6 +90,7 @@ def print_version(answer: View) -> None:
     for label, value in rows.items():
         grid.add_row(f"[dim]{label}[/]", value)
     console().print(grid)
+    print_reports(answer.get("reports", []))
 
 
 def print_added(answer: View) -> None:
@@ -161,6 +163,8 @@ PRINTERS: dict[str, Callable[[View], None]] = {
     "verification": print_verification,
     "history": print_history,
     "replicas": print_replicas,
+    "report": print_report,
+    "automatic": print_automatic,
 }
 
 _OUTCOMES = {

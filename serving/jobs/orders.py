@@ -11,12 +11,12 @@ from pydantic import BaseModel, ValidationError
 from serving.errors import InvalidRequest
 from serving.jobs.folder import HELDOUT, TRAIN
 from serving.jobs.types import Json
-from training.tuning.recipe import SftRecipe
+from training.tuning.recipe import DpoRecipe, SftRecipe
 
 METHODS = {"supervised": "sft", "dpo": "dpo"}
 """OpenAI's names, and the trainer's."""
-RECIPES: Mapping[str, type[BaseModel]] = {"supervised": SftRecipe}
-"""What the recipe of a method is checked against before a job is taken; the trainer checks the others."""
+RECIPES: Mapping[str, type[BaseModel]] = {"supervised": SftRecipe, "dpo": DpoRecipe}
+"""What the recipe of a method is checked against before a job is taken."""
 
 _OURS = {
     "name": "loraplex.adapter",
@@ -27,7 +27,6 @@ _OURS = {
 }
 _SAME = {"epochs": "n_epochs", "batch_size": "batch_size", "learning_rate": "learning_rate_multiplier", "beta": "beta"}
 """Fields of a recipe that a hyperparameter of OpenAI's decides."""
-_DPO_LEARNING_RATE = 2e-5
 """What a multiplier multiplies where the method has no recipe here."""
 _LONGEST_RECIPE = 64 * 1024
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
@@ -90,11 +89,8 @@ def check_recipe(request: JobRequest, max_rank: int) -> None:
 
 
 def _check_fields(request: JobRequest) -> None:
-    kind = RECIPES.get(request.method)
-    if kind is None:
-        return
     try:
-        kind.model_validate({**request.recipe, "name": "adapter", "base_model": "base", "train": TRAIN})
+        RECIPES[request.method].model_validate({**request.recipe, "name": "adapter", "base_model": "base", "train": TRAIN})
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             place = [str(part) for part in problem["loc"]]
@@ -122,8 +118,7 @@ def full_recipe(request: JobRequest, *, adapter: str, base_model: str, seed: int
 
 
 def _learning_rate(method: str) -> float:
-    kind = RECIPES.get(method)
-    return _DPO_LEARNING_RATE if kind is None else float(kind.model_fields["learning_rate"].default)
+    return float(RECIPES[method].model_fields["learning_rate"].default)
 
 
 def _refused(key: str, why: str) -> InvalidRequest:

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from serving.settings.base import FilePath, Items, Name, Settings
+from serving.settings.life import RolloutSettings
 
 
 class AdapterSource(Settings):
@@ -43,6 +44,9 @@ class AdapterSettings(Settings):
         default=(),
         description="Adapters added at start. The first version of a new alias becomes its stable one; an alias "
         "that the catalog already knows keeps what its rollouts made of it.",
+    )
+    rollouts: dict[Name, RolloutSettings] = Field(
+        default_factory=dict, description="What becomes of trained versions, by the name of their adapter."
     )
     sync_interval_s: float = Field(
         default=0.25,

@@ -12,6 +12,7 @@ from serving.settings.adapters import AdapterSettings, ArtifactSettings, StateSe
 from serving.settings.base import NAME_PATTERN, PATTERN_HINTS, Items, Name, Settings, absolute, absolute_path
 from serving.settings.engine import EngineSettings, ModelSettings, OpenAIEngineSettings, VllmEngineSettings
 from serving.settings.knowledge import KnowledgeSettings
+from serving.settings.life import FeedbackSettings, LifeSettings, RolloutSettings
 from serving.settings.server import ApiKey, LimitSettings, ServerSettings
 from serving.settings.tasks import TaskSettings
 from serving.settings.training import TrainingSettings
@@ -39,6 +40,8 @@ class GatewayConfig(Settings):
         default=None, description="Files, vector stores and retrieval. Absent: none of it is served."
     )
     training: TrainingSettings | None = Field(default=None, description="Fine-tuning jobs. Absent: none are taken.")
+    life: LifeSettings = Field(default_factory=LifeSettings, description="Examinations and automatic rollouts.")
+    feedback: FeedbackSettings = Field(default_factory=FeedbackSettings, description="Feedback of callers.")
     state: StateSettings = Field(default_factory=StateSettings, description="State database.")
     artifacts: ArtifactSettings = Field(default_factory=ArtifactSettings, description="Artifact store.")
     api_keys: Items[ApiKey] = Field(default=(), description="Keys that callers authenticate with.")
@@ -75,7 +78,11 @@ class GatewayConfig(Settings):
         preload = tuple(
             item.model_copy(update={"source": absolute(item.source, base)}) for item in self.adapters.preload
         )
-        adapters = {"cache_dir": absolute_path(self.adapters.cache_dir, base), "preload": preload}
+        adapters = {
+            "cache_dir": absolute_path(self.adapters.cache_dir, base),
+            "preload": preload,
+            "rollouts": {name: _absolute_suite(policy, base) for name, policy in self.adapters.rollouts.items()},
+        }
         state_url = _RELATIVE_SQLITE.sub(
             lambda match: f"{match[1]}{absolute_path(Path(match[2]), base)}", self.state.url
         )
@@ -89,6 +96,7 @@ class GatewayConfig(Settings):
                 "model": self.model.model_copy(update={"id": absolute(self.model.id, base)}),
                 "adapters": self.adapters.model_copy(update=adapters),
                 "state": self.state.model_copy(update={"url": state_url}),
+                "life": self.life.model_copy(update={"folder": absolute_path(self.life.folder, base)}),
                 "artifacts": self.artifacts.model_copy(update={"url": artifacts}),
             }
         )
@@ -162,3 +170,8 @@ class GatewayConfig(Settings):
                 f"`server.authentication`: is `off` while other machines can reach `server.host` {self.server.host}; "
                 "set it to `required`, or set `server.allow_unauthenticated: true` if that is meant"
             )
+
+
+def _absolute_suite(policy: RolloutSettings, base: Path) -> RolloutSettings:
+    suite = None if policy.suite is None else absolute_path(policy.suite, base)
+    return policy.model_copy(update={"suite": suite})

@@ -21,6 +21,16 @@ class Held:
     in_flight: int = 0
 
 
+@dataclass(frozen=True)
+class Rolled:
+    """One automatic rollout."""
+
+    alias: str
+    candidate: str
+    phase: str = "canary"
+    share: float = 0.25
+
+
 @pytest.fixture
 def metrics() -> GatewayMetrics:
     return GatewayMetrics(CollectorRegistry(), replica="r1")
@@ -72,6 +82,10 @@ def _record_everything(metrics: GatewayMetrics) -> None:
     metrics.set_silent_replicas(1)
     metrics.retrieval_finished(RetrievalRecord("support", "found", {"dense": 0.01}, (60.0,), 2, 0.5))
     metrics.answer_grounded("support", 3, 2, 1)
+    metrics.feedback_given("support", "triage@1", "stable", good=True)
+    metrics.answer_forgotten()
+    metrics.rollout_decided("triage", "canary")
+    metrics.set_rollouts([Rolled("triage", "triage@2")])
 
 
 @pytest.mark.parametrize("spec", CATALOGUE, ids=lambda spec: spec.name)
@@ -159,3 +173,13 @@ def test_two_replicas_in_one_process_do_not_share_anything(metrics: GatewayMetri
     other = GatewayMetrics(CollectorRegistry(), replica="r2")
     other.request_refused("invalid_json")
     assert b"invalid_json" not in metrics.render()
+
+
+def test_a_rollout_has_one_phase_and_one_share(metrics: GatewayMetrics) -> None:
+    metrics.set_rollouts([Rolled("triage", "triage@2")])
+    metrics.set_rollouts([Rolled("triage", "triage@2", share=0.5)])
+    assert _value(metrics, "loraplex_rollout_share_ratio", alias="triage", adapter="triage@2") == 0.5
+    metrics.set_rollouts([Rolled("triage", "triage@2", "promoted", 0.0)])
+    assert _value(metrics, "loraplex_rollout_phase", phase="canary") is None
+    assert _value(metrics, "loraplex_rollout_phase", phase="promoted") == 1
+    assert _value(metrics, "loraplex_rollout_share_ratio", adapter="triage@2") == 0

@@ -7,7 +7,8 @@ import httpx
 from adapters.base_model import BaseModelSpec
 from serving.auth import Authenticator
 from serving.control import build_control
-from serving.rollout import Overview, Rollouts
+from serving.overview import Overview
+from serving.rollout import Rollouts
 from tests.lifecycle import World, world
 
 
@@ -19,7 +20,7 @@ class Broken(Rollouts):
 
 
 def client(it: World) -> httpx.AsyncClient:
-    app = build_control(it.config, it.rollouts, Authenticator(it.config))
+    app = build_control(it.config, it.rollouts, Authenticator(it.config), it.life)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://control/admin/v1")
 

@@ -1,0 +1,1 @@
+"""From candidate to stable: examination, shadow and canary, and what callers think of the answers."""

@@ -1,0 +1,244 @@
+"""What the online signals of a rollout prove so far: one always-valid test for each, fed with what is new. Pure.
+
+The tests share one false alarm rate by Bonferroni's inequality: a signal of weight ``w`` among weights that add up to
+``W`` is tested at ``alpha * w / W``, so that all of them together alarm falsely with probability ``alpha`` at most,
+however they depend on each other and however often somebody looks.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from adapters.rollout_types import RoleCounts
+from adapters.types import Role
+from serving.config import RolloutSettings
+from serving.life.latency import FIRST_TOKEN, WHOLE, above, quantile_bucket, upper_edge
+
+ERRORS = "errors"
+"""The signal that every request counts for which the server is answerable."""
+SLOW = "slow"
+SLOW_QUANTILE = 0.95
+"""What is slower than this share of the stable version's requests was, is slow."""
+
+
+class RateTest(Protocol):
+    """An always-valid comparison of two rates of bad outcomes; see ``training.gating.sequential``."""
+
+    @property
+    def worse(self) -> bool:
+        """Whether the candidate's rate is proved to be higher."""
+        ...
+
+    @property
+    def not_worse(self) -> bool:
+        """Whether the candidate's rate is proved to be higher by less than the margin, if at all."""
+        ...
+
+    @property
+    def p_value(self) -> float:
+        """Always-valid p-value of "the candidate is no worse"."""
+        ...
+
+    def update(self, candidate_bad: int, candidate_n: int, current_bad: int, current_n: int) -> None:
+        """Add what happened since the last call."""
+        ...
+
+    def interval(self) -> tuple[float, float]:
+        """Confidence sequence of the candidate's rate minus the current one's."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """The test as plain data."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """Where the tests come from."""
+
+    make: Callable[[float, float], RateTest]
+    """From alpha and margin."""
+    read: Callable[[dict[str, Any]], RateTest]
+    """From what ``to_json`` gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one signal says now."""
+
+    signal: str
+    candidate_bad: int
+    candidate_n: int
+    current_bad: int
+    current_n: int
+    worse: bool
+    not_worse: bool
+    p_value: float
+    interval: tuple[float, float]
+    alpha: float
+    margin: float
+    note: str = ""
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was looked at, so that the signal has nothing to say."""
+        return self.candidate_n == 0 and self.current_n == 0
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"{self.signal} {self.candidate_bad}/{self.candidate_n} against {self.current_bad}/{self.current_n}, "
+            f"difference {low:+.3f} to {high:+.3f}, p = {self.p_value:.2g} at alpha {self.alpha:.2g}{self.note}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For reports and the admin API."""
+        names = ("signal", "candidate_bad", "candidate_n", "current_bad", "current_n", "worse", "not_worse", "p_value")
+        return {name: getattr(self, name) for name in names} | {
+            "interval": list(self.interval),
+            "alpha": self.alpha,
+            "margin": self.margin,
+        }
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Counts of one signal that its test has had."""
+
+    candidate_bad: int = 0
+    candidate_n: int = 0
+    current_bad: int = 0
+    current_n: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Threshold:
+    """When a request is slow; taken from requests that the test never gets."""
+
+    bucket: int
+    before: _Seen
+    """The counts when it was taken."""
+
+
+class Evidence:
+    """The tests of one rollout. Counts only grow: what a test has had is never given to it again.
+
+    Args:
+        data: what :meth:`to_json` gave, to go on from there.
+    """
+
+    def __init__(self, policy: RolloutSettings, tests: Comparisons, data: Mapping[str, Any] | None = None) -> None:
+        watched = policy.signals.watched
+        whole = sum(settings.weight for settings in watched.values())
+        self._alphas = {name: policy.alpha * settings.weight / whole for name, settings in watched.items()}
+        self._margins = {name: settings.margin for name, settings in watched.items()}
+        self._tests: dict[str, RateTest] = {}
+        self._seen: dict[str, _Seen] = {}
+        self._latency_requests = policy.latency_requests
+        self._thresholds: dict[str, _Threshold] = {}
+        """By kind of latency."""
+        if data is None:
+            self._tests = {name: tests.make(self._alphas[name], self._margins[name]) for name in watched}
+            self._seen = {name: _Seen() for name in watched}
+            return
+        self._tests = {name: tests.read(test) for name, test in data["tests"].items()}
+        self._seen = {name: _Seen(*counts) for name, counts in data["seen"].items()}
+        self._thresholds = {
+            kind: _Threshold(values["bucket"], _Seen(**values["before"])) for kind, values in data["thresholds"].items()
+        }
+
+    def fold(self, totals: Mapping[str, RoleCounts]) -> None:
+        """Feed the tests with what the totals by role have more than those of the last call.
+
+        A shadow's copies count for the candidate. They are never streamed and run at low priority: their latencies
+        compare with nothing, and are left out.
+        """
+        stable = totals.get(Role.STABLE, RoleCounts())
+        canary = totals.get(Role.CANARY, RoleCounts())
+        candidate = RoleCounts()
+        candidate.add(canary)
+        candidate.add(totals.get(Role.SHADOW, RoleCounts()))
+        for name in self._tests:
+            if name != SLOW:
+                (n, bad), (stable_n, stable_bad) = _tally(candidate, name), _tally(stable, name)
+                self._feed(name, _Seen(bad, n, stable_bad, stable_n))
+        if SLOW in self._tests:
+            self._feed_latency(canary, stable)
+
+    def readings(self) -> tuple[Reading, ...]:
+        """What each signal says."""
+        found = []
+        for name, test in self._tests.items():
+            seen = self._seen[name]
+            found.append(
+                Reading(
+                    name,
+                    seen.candidate_bad,
+                    seen.candidate_n,
+                    seen.current_bad,
+                    seen.current_n,
+                    worse=test.worse,
+                    not_worse=test.not_worse,
+                    p_value=test.p_value,
+                    interval=test.interval(),
+                    alpha=self._alphas[name],
+                    margin=self._margins[name],
+                    note=self._slow_note() if name == SLOW else "",
+                )
+            )
+        return tuple(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that another process needs to go on."""
+        return {
+            "tests": {name: test.to_json() for name, test in self._tests.items()},
+            "seen": {
+                name: [seen.candidate_bad, seen.candidate_n, seen.current_bad, seen.current_n]
+                for name, seen in self._seen.items()
+            },
+            "thresholds": {kind: asdict(threshold) for kind, threshold in self._thresholds.items()},
+        }
+
+    def _feed(self, name: str, now: _Seen) -> None:
+        seen = self._seen[name]
+        new = _Seen(
+            max(now.candidate_bad - seen.candidate_bad, 0),
+            max(now.candidate_n - seen.candidate_n, 0),
+            max(now.current_bad - seen.current_bad, 0),
+            max(now.current_n - seen.current_n, 0),
+        )
+        if new == _Seen():
+            return
+        self._tests[name].update(new.candidate_bad, new.candidate_n, new.current_bad, new.current_n)
+        seen.candidate_bad += new.candidate_bad
+        seen.candidate_n += new.candidate_n
+        seen.current_bad += new.current_bad
+        seen.current_n += new.current_n
+
+    def _feed_latency(self, canary: RoleCounts, stable: RoleCounts) -> None:
+        now = _Seen()
+        for kind in (FIRST_TOKEN, WHOLE):
+            candidate_counts, stable_counts = canary.seconds.get(kind, {}), stable.seconds.get(kind, {})
+            if kind not in self._thresholds and sum(stable_counts.values()) >= self._latency_requests:
+                bucket = quantile_bucket(stable_counts, SLOW_QUANTILE)
+                self._thresholds[kind] = _Threshold(bucket, _slower(candidate_counts, stable_counts, bucket))
+            if (threshold := self._thresholds.get(kind)) is not None:
+                found, before = _slower(candidate_counts, stable_counts, threshold.bucket), threshold.before
+                now.candidate_bad += found.candidate_bad - before.candidate_bad
+                now.candidate_n += found.candidate_n - before.candidate_n
+                now.current_bad += found.current_bad - before.current_bad
+                now.current_n += found.current_n - before.current_n
+        self._feed(SLOW, now)
+
+    def _slow_note(self) -> str:
+        edges = [f"{kind} above {upper_edge(each.bucket):.3g} s" for kind, each in sorted(self._thresholds.items())]
+        return f" ({', '.join(edges)})" if edges else ""
+
+
+def _tally(counts: RoleCounts, signal: str) -> tuple[int, int]:
+    n, bad = counts.signals.get(signal, (0, 0))
+    return n, bad
+
+
+def _slower(candidate: Mapping[int, int], stable: Mapping[int, int], bucket: int) -> _Seen:
+    return _Seen(above(candidate, bucket), sum(candidate.values()), above(stable, bucket), sum(stable.values()))

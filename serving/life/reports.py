@@ -1,0 +1,81 @@
+"""Reports of versions: made from a suite's run or a gate's verdict, as their files hold them. Pure."""
+
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+from adapters.rollout_types import Report
+from serving.errors import InvalidRequest
+
+RUN = "run"
+GATE = "gate"
+ROLLOUT = "rollout"
+PASSED = "passed"
+FAILED = "failed"
+
+MAX_SUMMARY_CHARS = 4000
+_MOST_FLIPS = 20
+
+
+def report_of(version: str, data: Mapping[str, Any]) -> Report:
+    """The report that a file's content stands for: a run, a verdict, or a report as it is.
+
+    Raises:
+        InvalidRequest: it is none of them.
+    """
+    if isinstance(data.get("results"), list):
+        return run_report(version, data)
+    if isinstance(data.get("passed"), bool) and isinstance(data.get("reason"), str):
+        return gate_report(version, data)
+    kind, summary = data.get("kind"), data.get("summary")
+    if isinstance(kind, str) and kind and isinstance(summary, str):
+        verdict, body = data.get("verdict"), data.get("body", {})
+        if (verdict is None or isinstance(verdict, str)) and isinstance(body, dict):
+            return Report(version, kind, verdict, summary, body)
+    raise InvalidRequest(
+        "This is neither a suite's run (`results`), nor a gate's verdict (`passed`, `reason`), nor a report (`kind`, "
+        "`summary`)."
+    )
+
+
+def run_report(version: str, run: Mapping[str, Any]) -> Report:
+    """A suite's run in short: its metrics' means over cases, not its answers. Raises InvalidRequest."""
+    try:
+        metrics = _means(run["results"])
+        suite, primary = str(run["suite"]), str(run["primary"])
+        cases = len({result["case_id"] for result in run["results"]})
+        errors = sum(result["answer"].get("error") is not None for result in run["results"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidRequest(f"This is not a suite's run: {error}.") from None
+    shown = {primary: metrics[primary]} if primary in metrics else metrics
+    values = ", ".join(f"{name} {value:.4f}" for name, value in shown.items())
+    body = {
+        "suite": suite,
+        "suite_digest": run.get("suite_digest"),
+        "model": run.get("model"),
+        "answered_by": run.get("version"),
+        "primary": primary,
+        "metrics": metrics,
+        "cases": cases,
+        "errors": errors,
+        "record": run.get("record", {}),
+    }
+    failed = f", {errors} without an answer" if errors else ""
+    return Report(version, RUN, None, f"{suite}: {values} over {cases} cases{failed}", body)
+
+
+def gate_report(version: str, verdict: Mapping[str, Any]) -> Report:
+    """A gate's verdict; of the cases that flipped, the first ones."""
+    flips = verdict.get("flips", [])
+    body = dict(verdict) | {"flips": flips[:_MOST_FLIPS], "flips_in_all": len(flips)}
+    outcome = PASSED if verdict["passed"] else str(verdict.get("outcome") or FAILED)
+    return Report(version, GATE, outcome, str(verdict["reason"])[:MAX_SUMMARY_CHARS], body)
+
+
+def _means(results: list[Any]) -> dict[str, float]:
+    """Each metric's mean over cases, each case the mean over its repeats."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for result in results:
+        for metric, score in result["scores"].items():
+            values.setdefault(metric, {}).setdefault(result["case_id"], []).append(float(score))
+    return {metric: fmean(fmean(each) for each in cases.values()) for metric, cases in values.items()}

@@ -1,0 +1,161 @@
+"""From counts to what the tests say of them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from adapters.rollout_types import RoleCounts
+from serving.config import RolloutSettings
+from serving.life.controller import sequential_tests
+from serving.life.evidence import Comparisons, Evidence
+from serving.life.latency import FIRST_TOKEN, WHOLE, above, bucket_of, quantile_bucket, upper_edge
+
+
+class Recorder:
+    """A test that remembers what it was given."""
+
+    def __init__(self, alpha: float, margin: float, given: list[list[int]] | None = None) -> None:
+        self.alpha, self.margin = alpha, margin
+        self.given = given or []
+        self.worse = self.not_worse = False
+        self.p_value = 1.0
+
+    def update(self, candidate_bad: int, candidate_n: int, current_bad: int, current_n: int) -> None:
+        self.given.append([candidate_bad, candidate_n, current_bad, current_n])
+
+    def interval(self) -> tuple[float, float]:
+        return -1.0, 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {"alpha": self.alpha, "margin": self.margin, "given": [list(one) for one in self.given]}
+
+
+class Bench:
+    """Makes tests and remembers them."""
+
+    def __init__(self) -> None:
+        self.made: list[Recorder] = []
+
+    @property
+    def tests(self) -> Comparisons:
+        return Comparisons(self._make, lambda data: self._make(data["alpha"], data["margin"], data["given"]))
+
+    def _make(self, alpha: float, margin: float, given: list[list[int]] | None = None) -> Recorder:
+        self.made.append(Recorder(alpha, margin, given))
+        return self.made[-1]
+
+
+def policy(**signals: Any) -> RolloutSettings:
+    none: dict[str, Any] = dict.fromkeys(("errors", "contract", "refusal", "incomplete", "slow", "feedback"))
+    return RolloutSettings.model_validate({"signals": none | signals, "alpha": 0.06, "latency_requests": 10})
+
+
+def counts(n: int = 0, bad: int = 0, signal: str = "errors", **seconds: dict[int, int]) -> RoleCounts:
+    return RoleCounts({signal: [n, bad]}, seconds)
+
+
+def test_the_parts_of_alpha_are_the_whole() -> None:
+    bench = Bench()
+    evidence = Evidence(policy(errors={"margin": 0.0}, contract={"weight": 2.0}), bench.tests)
+    assert [round(reading.alpha, 6) for reading in evidence.readings()] == [0.02, 0.04]
+    assert sum(test.alpha for test in bench.made) == pytest.approx(0.06)
+
+
+def test_a_test_gets_each_count_once() -> None:
+    bench = Bench()
+    evidence = Evidence(policy(errors={}), bench.tests)
+    totals = {"canary": counts(10, 1), "stable": counts(50, 2), "shadow": counts(5, 5)}
+    evidence.fold(totals)
+    evidence.fold(totals)
+    evidence.fold(totals | {"canary": counts(12, 1)})
+    assert bench.made[0].given == [[6, 15, 2, 50], [0, 2, 0, 0]]
+
+
+def test_counts_that_shrink_are_not_taken_back() -> None:
+    bench = Bench()
+    evidence = Evidence(policy(errors={}), bench.tests)
+    evidence.fold({"canary": counts(10, 1)})
+    evidence.fold({"canary": counts(8, 0)})
+    evidence.fold({"canary": counts(11, 1)})
+    assert bench.made[0].given == [[1, 10, 0, 0], [0, 1, 0, 0]]
+
+
+def test_another_process_goes_on_where_the_first_one_was() -> None:
+    bench = Bench()
+    settings = policy(errors={}, slow={})
+    evidence = Evidence(settings, bench.tests)
+    totals = {"canary": counts(10, 1, whole={3: 4}), "stable": counts(50, 2, whole={5: 20})}
+    evidence.fold(totals)
+    stored = json.loads(json.dumps(evidence.to_json()))
+    later = Evidence(settings, bench.tests, stored)
+    assert later.to_json() == stored
+    later.fold(totals | {"stable": counts(51, 2, whole={5: 20, 9: 1})})
+    assert bench.made[-2].given[-1] == [0, 0, 0, 1]
+    assert bench.made[-1].given == [[0, 0, 1, 1]]
+
+
+def test_slow_is_what_is_slower_than_the_stable_version_was() -> None:
+    bench = Bench()
+    evidence = Evidence(policy(slow={}), bench.tests)
+    evidence.fold({"canary": counts(whole={90: 5}), "stable": counts(whole={10: 9})})
+    assert bench.made[0].given == []  # too few to take a threshold from
+    evidence.fold({"canary": counts(whole={90: 6}), "stable": counts(whole={10: 19, 20: 1})})
+    assert bench.made[0].given == []  # what gave the threshold is not tested by it
+    evidence.fold({"canary": counts(whole={90: 8, 10: 1}), "stable": counts(whole={10: 20, 20: 2})})
+    assert bench.made[0].given == [[2, 3, 1, 2]]
+    assert f"whole above {upper_edge(10):.3g} s" in str(evidence.readings()[0])
+
+
+def test_streams_and_whole_answers_have_thresholds_of_their_own() -> None:
+    bench = Bench()
+    evidence = Evidence(policy(slow={}), bench.tests)
+    evidence.fold({"stable": counts(first_token={10: 10}, whole={50: 10})})
+    evidence.fold({"canary": counts(first_token={11: 1}, whole={50: 1}), "stable": counts(first_token={10: 10})})
+    assert bench.made[0].given == [[1, 2, 0, 0]]
+
+
+def test_a_shadows_latency_says_nothing() -> None:
+    bench = Bench()
+    evidence = Evidence(policy(slow={}), bench.tests)
+    evidence.fold({"stable": counts(whole={10: 10})})
+    evidence.fold({"stable": counts(whole={10: 10}), "shadow": counts(whole={99: 10})})
+    assert bench.made[0].given == []
+
+
+def test_the_real_tests_find_a_version_that_breaks_a_fifth_of_its_answers() -> None:
+    settings = RolloutSettings()
+    evidence = Evidence(settings, sequential_tests())
+    for hundred in range(1, 6):
+        evidence = Evidence(settings, sequential_tests(), json.loads(json.dumps(evidence.to_json())))
+        bad, good = counts(100 * hundred, 20 * hundred, "contract"), counts(100 * hundred, 0, "contract")
+        evidence.fold({"canary": bad, "stable": good})
+    worse = [reading.signal for reading in evidence.readings() if reading.worse]
+    assert worse == ["contract"]
+
+
+def test_a_reading_says_its_numbers() -> None:
+    evidence = Evidence(policy(contract={"margin": 0.1}), Bench().tests)
+    evidence.fold({"canary": counts(20, 3, "contract"), "stable": counts(80, 1, "contract")})
+    (reading,) = evidence.readings()
+    assert str(reading).startswith("contract 3/20 against 1/80, difference -1.000 to +1.000, p = 1 at alpha 0.06")
+    assert reading.to_json()["interval"] == [-1.0, 1.0]
+
+
+def test_buckets_grow_by_a_tenth() -> None:
+    assert upper_edge(bucket_of(0.25)) == pytest.approx(0.25, rel=0.1)
+    assert upper_edge(bucket_of(0.25)) >= 0.25
+    assert bucket_of(0.0) == 0
+    assert bucket_of(upper_edge(40)) == 40
+
+
+def test_the_quantile_is_the_bucket_that_holds_it() -> None:
+    histogram = {1: 90, 5: 9, 9: 1}
+    assert [quantile_bucket(histogram, q) for q in (0.5, 0.95, 1.0)] == [1, 5, 9]
+    assert above(histogram, 5) == 1
+    with pytest.raises(ValueError, match="nothing"):
+        quantile_bucket({}, 0.5)
+
+
+def test_the_kinds_of_latency_have_the_names_that_are_stored() -> None:
+    assert (FIRST_TOKEN, WHOLE) == ("first_token", "whole")
