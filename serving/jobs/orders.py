@@ -90,7 +90,9 @@ def check_recipe(request: JobRequest, max_rank: int) -> None:
 
 def _check_fields(request: JobRequest) -> None:
     try:
-        RECIPES[request.method].model_validate({**request.recipe, "name": "adapter", "base_model": "base", "train": TRAIN})
+        RECIPES[request.method].model_validate(
+            {**request.recipe, "name": "adapter", "base_model": "base", "train": TRAIN}
+        )
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             place = [str(part) for part in problem["loc"]]

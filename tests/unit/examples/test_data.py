@@ -21,6 +21,7 @@ SCHEMA: dict[str, Any] = json.loads((EXAMPLES / "ticket-triage/output.schema.jso
 )
 def test_no_held_out_question_is_trained_on(recipe: Path) -> None:
     loaded = SftRecipe.load(recipe)
+    assert loaded.heldout is not None
     train, heldout = read_chat(loaded.train), read_chat(loaded.heldout)
     questions = {row.messages[0].content for row in train.rows}
     assert not questions & {row.messages[0].content for row in heldout.rows}

@@ -70,7 +70,7 @@ def test_a_model_whose_attention_obeys_the_mask_keeps_rows_apart(model: torch.nn
     assert not leaks(model, 32)
 
 
-class Forgetful(torch.nn.Module):
+class Forgetful(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
     """A model that drops its mask, as one without attention does."""
 
     def __init__(self, llama: torch.nn.Module) -> None:
