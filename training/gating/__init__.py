@@ -1,0 +1,1 @@
+"""Which of two versions is better, and how sure that is: statistics and verdicts. Pure."""
