@@ -5,7 +5,9 @@ TrainingError
     ├── RecipeInvalid             the recipe is missing, is not YAML or does not describe a training
     ├── DataInvalid               a data set cannot be trained on (the message names file and line)
     ├── BaseModelInvalid          the base checkpoint cannot be used
-    └── OutputRefused             the output folder already holds an adapter
+    ├── OutputRefused             the output folder already holds an adapter
+    ├── PolicyInvalid             the gate policy is missing, is not YAML or asks for what cannot be
+    └── GateRefused               two runs cannot be compared
 """
 
 
@@ -31,3 +33,11 @@ class BaseModelInvalid(TrainingClientError):
 
 class OutputRefused(TrainingClientError):
     """An output folder that already holds an adapter: versions are never overwritten."""
+
+
+class PolicyInvalid(TrainingClientError):
+    """A gate policy that is missing, is not YAML, or asks for what cannot be."""
+
+
+class GateRefused(TrainingClientError):
+    """Two runs that cannot be compared: different suites, missing cases or metrics, too many errors."""
