@@ -1,12 +1,12 @@
 """Two versions answered the same cases, each scored in [0, 1]: the paired bootstrap of the mean difference.
 
-The interval is Efron's BCa (JASA 82, 1987), which corrects for bias and skewness; its level is widened as Hesterberg does
-("What teachers should know about the bootstrap", The American Statistician 69, 2015), since a resample of n cases is too
-narrow by ``sqrt((n - 1) / n)`` and knows nothing of the error of its own width. Pairs are resampled, so what two answers to
-one case have in common cancels.
+The interval is Efron's BCa (JASA 82, 1987), which corrects for bias and skewness; its level is widened as Hesterberg
+does ("What teachers should know about the bootstrap", The American Statistician 69, 2015), since a resample of n cases
+is too narrow by ``sqrt((n - 1) / n)`` and knows nothing of the error of its own width. Pairs are resampled, so what two
+answers to one case have in common cancels.
 
-No resample holds what no case showed: losses that are total and so rare that ``n`` cases may all have missed them. Every
-limit therefore also allows for a share of such cases that stays unseen with probability ``alpha``.
+No resample holds what no case showed: losses that are total and so rare that ``n`` cases may all have missed them.
+Every limit therefore also allows for a share of such cases that stays unseen with probability ``alpha``.
 """
 
 from dataclasses import dataclass
@@ -73,7 +73,8 @@ def bootstrap(values: FloatArray, *, resamples: int, seed: int) -> Bootstrap:
     rng = np.random.default_rng(seed)
     rows = max(1, _CHUNK // n)
     parts = [
-        values[rng.integers(0, n, (min(rows, resamples - start), n))].mean(axis=1) for start in range(0, resamples, rows)
+        values[rng.integers(0, n, (min(rows, resamples - start), n))].mean(axis=1)
+        for start in range(0, resamples, rows)
     ]
     means = np.sort(np.concatenate(parts))
     mean = float(values.mean())

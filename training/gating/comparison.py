@@ -155,7 +155,11 @@ def _judge(
     found: _Evidence, cases: int, chance: float, needed: int | None, rule: MetricRule, policy: GatePolicy
 ) -> tuple[Outcome, str]:
     """The outcome, and the sentence that says why."""
-    wish = f"worse by less than {rule.margin:g}" if rule.kind == "non_inferiority" else f"better by more than {rule.margin:g}"
+    wish = (
+        f"worse by less than {rule.margin:g}"
+        if rule.kind == "non_inferiority"
+        else f"better by more than {rule.margin:g}"
+    )
     seen = f"difference {found.difference.mean:+.3f} [{found.difference.lower:+.3f}, {found.difference.upper:+.3f}]"
     if found.difference.upper <= rule.threshold:
         return Outcome.FAILED, f"{seen}: shown not to be {wish}"
@@ -165,8 +169,9 @@ def _judge(
         return Outcome.PASSED, f"{seen}: {wish} (p = {found.p_value:.2g})"
     if chance < policy.power:
         return Outcome.UNDECIDED, (
-            f"{seen}: not shown to be {wish}, and {cases} cases are too few to tell: a candidate with a true difference "
-            f"of {rule.truth:+g} would pass with probability {chance:.2f}; about {needed} cases make it {policy.power:g}"
+            f"{seen}: not shown to be {wish}, and {cases} cases are too few to tell: a candidate with a true "
+            f"difference of {rule.truth:+g} would pass with probability {chance:.2f}; about {needed} cases make it "
+            f"{policy.power:g}"
         )
     return Outcome.FAILED, (
         f"{seen}: not shown to be {wish}, although a candidate with a true difference of {rule.truth:+g} "

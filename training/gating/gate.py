@@ -1,8 +1,8 @@
 """The gate: may a candidate take the place of the current version? Two runs of one suite in, one verdict out.
 
 Every metric that the policy names must show what its rule asks for. A candidate that is unfit by any one of them passes
-only if that one test errs, so each is held at ``alpha`` and no correction is needed: the intersection-union test (Berger,
-Technometrics 24, 1982). Power is what several metrics cost: all of them must succeed.
+only if that one test errs, so each is held at ``alpha`` and no correction is needed: the intersection-union test
+(Berger, Technometrics 24, 1982). Power is what several metrics cost: all of them must succeed.
 """
 
 import json
@@ -101,7 +101,9 @@ def decide(candidate: SuiteRun, current: SuiteRun, policy: GatePolicy) -> Verdic
     for name, run in (("candidate", candidate), ("current", current)):
         _check_errors(name, run, policy.max_errors)
     rules = policy.rules(current.primary)
-    values = {metric: (_values("candidate", candidate, metric), _values("current", current, metric)) for metric in rules}
+    values = {
+        metric: (_values("candidate", candidate, metric), _values("current", current, metric)) for metric in rules
+    }
     comparisons = tuple(compare(metric, rule, *values[metric], policy) for metric, rule in rules.items())
     outcomes = {comparison.outcome for comparison in comparisons}
     outcome = next(one for one in (Outcome.FAILED, Outcome.UNDECIDED, Outcome.PASSED) if one in outcomes)

@@ -1,12 +1,12 @@
 """Two versions answered the same cases, each right or wrong: is the difference of their shares large enough?
 
-``wins`` are cases that the candidate alone got right, ``losses`` those that the current version alone got right, of ``n``
-cases; the difference is ``(wins - losses) / n``. The test is exact and unconditional: outcomes are ordered by Tango's score
-statistic (Statistics in Medicine 17, 1998), and the p-value is the largest probability, under the null hypothesis, of an
-outcome at least as extreme (Hsueh, Liu and Chen, Biometrics 57, 2001; Sidik, 2003), searched within a confidence interval of
-the nuisance parameter whose error is added (Berger and Boos, JASA 89, 1994). McNemar's exact test conditions on the
-discordant cases, which says nothing of a margin, and is needlessly conservative at none; Tango's own interval is
-approximate and promotes too often on a few dozen cases.
+``wins`` are cases that the candidate alone got right, ``losses`` those that the current version alone got right, of
+``n`` cases; the difference is ``(wins - losses) / n``. The test is exact and unconditional: outcomes are ordered by
+Tango's score statistic (Statistics in Medicine 17, 1998), and the p-value is the largest probability, under the null
+hypothesis, of an outcome at least as extreme (Hsueh, Liu and Chen, Biometrics 57, 2001; Sidik, 2003), searched within a
+confidence interval of the nuisance parameter whose error is added (Berger and Boos, JASA 89, 1994). McNemar's exact
+test conditions on the discordant cases, which says nothing of a margin, and is needlessly conservative at none; Tango's
+own interval is approximate and promotes too often on a few dozen cases.
 """
 
 import math
@@ -61,7 +61,7 @@ def p_value(wins: int, losses: int, n: int, difference: float) -> float:
     Raises:
         ValueError: impossible counts, or a difference outside (-1, 1).
     """
-    if not (n > 0 and 0 <= wins and 0 <= losses and wins + losses <= n):
+    if not (n > 0 and wins >= 0 and losses >= 0 and wins + losses <= n):
         raise ValueError(f"{wins} wins and {losses} losses of {n} cases are impossible")
     if not -1 < difference < 1:
         raise ValueError(f"a difference of {difference} is outside (-1, 1)")

@@ -1,4 +1,4 @@
-"""How many cases a gate needs, and what the cases that it had could show. Normal approximations, before or after a run."""
+"""How many cases a gate needs, and what those that it had could show. Normal approximations."""
 
 import math
 from dataclasses import dataclass
@@ -46,11 +46,13 @@ def power(truth: Truth, n: int, threshold: float, alpha: float) -> float:
 
 
 def cases_needed(truth: Truth, threshold: float, alpha: float, wanted: float) -> int | None:
-    """The cases that give the ``wanted`` power; None where no number does, the truth being at or below the threshold."""
+    """The cases that give the ``wanted`` power; None where the truth is at or below the threshold."""
     if truth.difference <= threshold:
         return None
     spread = _z(alpha) * truth.deviation_at + _z(1 - wanted) * truth.deviation
-    return max(fewest_cases(truth.difference - threshold, alpha), math.ceil((spread / (truth.difference - threshold)) ** 2))
+    return max(
+        fewest_cases(truth.difference - threshold, alpha), math.ceil((spread / (truth.difference - threshold)) ** 2)
+    )
 
 
 def fewest_cases(distance: float, alpha: float) -> int:

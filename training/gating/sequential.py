@@ -1,17 +1,17 @@
 """Is one version worse than the other? Look after every request, under any split of the traffic. Numpy alone.
 
-A test is a bet against its null hypothesis: wealth of 20 is as good as p = 0.05, at whichever moment one looks, because a
-process that cannot grow in expectation under the null exceeds ``1 / alpha`` at any time with probability ``alpha`` at
-most (Ville's inequality). The bet is that of Turner, Ly and Gruenwald, "Generic E-variables for exact sequential k-sample
-tests that allow for optional stopping" (arXiv 2106.02693), with the margins of Turner and Gruenwald, "Exact anytime-valid
-confidence intervals for contingency tables and beyond" (arXiv 2203.09785).
+A test is a bet against its null hypothesis: wealth of 20 is as good as p = 0.05, at whichever moment one looks, because
+a process that cannot grow in expectation under the null exceeds ``1 / alpha`` at any time with probability ``alpha`` at
+most (Ville's inequality). The bet is that of Turner, Ly and Gruenwald, "Generic E-variables for exact sequential
+k-sample tests that allow for optional stopping" (arXiv 2106.02693), with the margins of Turner and Gruenwald, "Exact
+anytime-valid confidence intervals for contingency tables and beyond" (arXiv 2203.09785).
 
-**One bet.** A block holds outcomes ``y`` in [0, 1] of a first and a second arm, with means ``a`` and ``b``. The null says
-``a <= b + gap``. Every outcome of the first multiplies the wealth by ``1 + up * y``, every one of the second by
-``1 - down * y``, and the block costs the largest expectation that the null allows,
-``(1 + up * a) ** n_first * (1 - down * b) ** n_second``. Its logarithm grows with ``a``, falls with ``b`` and is concave,
-so the largest lies on ``a = b + gap``, where its derivative is zero in closed form. The wealth after the block is therefore
-at most 1 in expectation, exactly, for every number of outcomes and whatever the stakes are.
+**One bet.** A block holds outcomes ``y`` in [0, 1] of a first and a second arm, with means ``a`` and ``b``. The null
+says ``a <= b + gap``. Every outcome of the first multiplies the wealth by ``1 + up * y``, every one of the second by
+``1 - down * y``, and the block costs the largest expectation that the null allows, ``(1 + up * a) ** n_first * (1 -
+down * b) ** n_second``. Its logarithm grows with ``a``, falls with ``b`` and is concave, so the largest lies on ``a = b
++ gap``, where its derivative is zero in closed form. The wealth after the block is therefore at most 1 in expectation,
+exactly, for every number of outcomes and whatever the stakes are.
 
 **The stakes** decide power alone. The best for a given alternative make the price largest at the point of the null that
 is nearest to it (the reverse information projection); that point is estimated from the blocks before, and the size of
@@ -20,8 +20,8 @@ the effect is mixed over a grid of odds ratios, so that neither has to be known.
 **Order and drift.** A block's wealth depends on its totals alone, so the order inside an increment is not needed: an
 increment is one block, or a part of one. Blocks are priced one by one, so rates may change from block to block, by the
 hour or with the traffic's share, for both arms together: comparing totals would call that a difference. Two things are
-asked for: which arm a request goes to is not decided by outcomes of the same block, and the share does not change within
-an increment.
+asked for: which arm a request goes to is not decided by outcomes of the same block, and the share does not change
+within an increment.
 """
 
 import math

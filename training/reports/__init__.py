@@ -1,0 +1,1 @@
+"""Reports that people read: one document, as a page and as Markdown, with plots."""
