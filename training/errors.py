@@ -7,7 +7,11 @@ TrainingError
     ├── BaseModelInvalid          the base checkpoint cannot be used
     ├── OutputRefused             the output folder already holds an adapter
     ├── PolicyInvalid             the gate policy is missing, is not YAML or asks for what cannot be
-    └── GateRefused               two runs cannot be compared
+    ├── GateRefused               two runs cannot be compared
+    ├── SuiteInvalid              a suite or its cases cannot be used (the message names file and line)
+    ├── RunInvalid                a run file cannot be read
+    ├── RunRefused                answers of another run are in the way, or another process writes them
+    └── EndpointUnreachable       nothing answers at the address of an endpoint
 """
 
 
@@ -41,3 +45,19 @@ class PolicyInvalid(TrainingClientError):
 
 class GateRefused(TrainingClientError):
     """Two runs that cannot be compared: different suites, missing cases or metrics, too many errors."""
+
+
+class SuiteInvalid(TrainingClientError):
+    """A suite, or cases of it, that cannot be measured on. The message names the file and the line."""
+
+
+class RunInvalid(TrainingClientError):
+    """A run file that is missing, or is not what ``write_run`` writes."""
+
+
+class RunRefused(TrainingClientError):
+    """Answers of another run, or of a run that goes on in another process, lie where this one would keep its own."""
+
+
+class EndpointUnreachable(TrainingClientError):
+    """Nothing answers at an endpoint's address."""

@@ -59,9 +59,12 @@ class CaseResult:
     """From 0; a suite may ask each case several times."""
     answer: Answer
     scores: Mapping[str, float]
-    """By metric, each in [0, 1], more is better."""
+    """By metric, each in [0, 1], more is better. A judge's metric is not there where it gave no verdict."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Why a metric is not 1, by metric, in words."""
+    verdicts: tuple[Json, ...] = ()
+    """What judge models said, as recorded: ``metric``, ``order``, ``value`` (None where no verdict could be read),
+    ``reason`` and ``replies``, every text that came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,15 @@ class SuiteRun:
     """Endpoint, request parameters, seeds, times, software versions: to run it again."""
 
     def values(self, metric: str) -> dict[str, float]:
-        """The metric's value for each case: the mean over its repeats. Raises KeyError for an unknown metric."""
+        """The metric's value for each case that has it: the mean over its repeats.
+
+        Raises:
+            KeyError: no case has the metric.
+        """
         found: dict[str, list[float]] = {}
         for result in self.results:
-            found.setdefault(result.case_id, []).append(result.scores[metric])
+            if metric in result.scores:
+                found.setdefault(result.case_id, []).append(result.scores[metric])
+        if not found:
+            raise KeyError(metric)
         return {case_id: sum(values) / len(values) for case_id, values in found.items()}
