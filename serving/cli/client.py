@@ -47,6 +47,7 @@ _NEXT = {
     "invalid_filter": 'A filter looks like {"type": "eq", "key": "region", "value": "eu"}.',
     "embedder_unavailable": "Check `knowledge.embedder` in the configuration; the gateway's log has the details.",
     "index_unavailable": "Check `knowledge.index` in the configuration; the gateway's log has the details.",
+    "training_not_installed": "Install `loraplex[train]`.",
     "knowledge_not_installed": "Install `loraplex[knowledge]`.",
 }
 
