@@ -62,7 +62,9 @@ class GridPlan:
     concurrency: int = 4
     """Requests at a time."""
     record: Mapping[str, Any] = field(default_factory=dict)
-    """Written down with the answers, and compared when a diagnosis goes on: address, vector store, passages."""
+    """Written down with the answers, and compared when a diagnosis goes on: vector store, number of passages."""
+    address: str = ""
+    """Written down with the grid alone: a gateway may come back elsewhere."""
 
 
 async def run_grid(
@@ -102,7 +104,14 @@ async def run_grid(
         run = _Run(suite, plan, asker, scorer, searcher, journal, progress)
         await run.all()
         cases = tuple(run.case_grid(case) for case in suite.cases)
-    return Grid(suite.name, suite.digest, suite.primary, plan.models, cases, {**record, "repeats": plan.repeats})
+    return Grid(
+        suite.name,
+        suite.digest,
+        suite.primary,
+        plan.models,
+        cases,
+        {**record, "repeats": plan.repeats, "address": plan.address},
+    )
 
 
 class _Run:

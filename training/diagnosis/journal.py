@@ -103,4 +103,4 @@ class Journal:
 def _result(data: dict[str, Any]) -> CaseResult:
     answer = data["answer"]
     lists = {name: tuple(answer[name]) for name in ("tool_calls", "citations")}
-    return CaseResult(**{**data, "answer": Answer(**{**answer, **lists})})
+    return CaseResult(**{**data, "answer": Answer(**{**answer, **lists}), "verdicts": tuple(data["verdicts"])})
