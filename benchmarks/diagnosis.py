@@ -2,8 +2,10 @@
 
     python -m benchmarks.diagnosis --seeds 3
 
-Builds worlds (diagnosis_world.py), serves a simulated model and a vector store over HTTP on loopback (diagnosis_server.py),
-diagnoses them through the same code as ``loraplex diagnose``, and compares every attribution with the flaw that was planted.
+Builds worlds (diagnosis_world.py), serves a simulated model and a vector store over HTTP on loopback
+(diagnosis_server.py),
+diagnoses them through the same code as ``loraplex diagnose``, and compares every attribution with the flaw that was
+planted.
 """
 
 import argparse
@@ -43,7 +45,7 @@ class Outcome:
     noise: float
     repeats: int
     pairs: tuple[tuple[str, str, float, str], ...]
-    """For each failure: the flaw that was planted (``none``: it failed by noise), the cause, the confidence, the task."""
+    """For each failure: the flaw that was planted (``none``: noise alone), the cause, the confidence, the task."""
     advice: str
 
     @property
@@ -105,10 +107,9 @@ def outcome(family: str, seed: int, count: int, noise: float, repeats: int) -> O
         (str(truth[one.case_id].flaw or "none"), str(one.cause), one.confidence, str(truth[one.case_id].task))
         for one in diagnosis.attributions
     )
-    say(
-        f"{family} {seed}, noise {noise}, {repeats} repeats: {right_share([one for one in pairs if one[0] != 'none']):.3f}"
-    )
-    return Outcome(family, seed, noise, repeats, pairs, str(diagnosis.recommendation.advice))
+    found = Outcome(family, seed, noise, repeats, pairs, str(diagnosis.recommendation.advice))
+    say(f"{family} {seed}, noise {noise}, {repeats} repeats: {right_share(found.planted):.3f}")
+    return found
 
 
 def right_share(pairs: Sequence[tuple[str, str, float, str]]) -> float:

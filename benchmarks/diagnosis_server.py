@@ -7,9 +7,9 @@ believes an outdated passage; without that says that it does not know, or guesse
 - format: what it says is right, and wrapped in a form that was not asked for;
 - judgment: a ticket gets another label; a policy is read and decided the wrong way round.
 
-The base model is weaker in everything: see :data:`BASE`. With the probability of the noise, an answer is replaced by one
-drawn at random: another value, an excuse, a broken form. The store ranks by shared words; for a case whose flaw is retrieval
-it loses the passage with the evidence, for every other one it finds it.
+The base model is weaker in everything: see :data:`BASE`. With the probability of the noise, an answer is replaced by
+one drawn at random: another value, an excuse, a broken form. The store ranks by shared words; for a case whose flaw is
+retrieval it loses the passage with the evidence, for every other one it finds it.
 """
 
 import contextlib
@@ -83,9 +83,9 @@ class SimulatedModel:
         limit = BASE.triage if planted.task is Task.TRIAGE else BASE.decision
         if planted.flaw is Cause.JUDGMENT and shares < BASE.shared:
             said = planted.wrong[0]
-        elif planted.task in (Task.TRIAGE, Task.DECISION) and wrong < limit and planted.evidence in prompt:
-            said = draw.choice(planted.wrong)
-        elif planted.evidence and blind < BASE.reading:
+        elif (planted.task in (Task.TRIAGE, Task.DECISION) and wrong < limit and planted.evidence in prompt) or (
+            planted.evidence and blind < BASE.reading
+        ):
             said = draw.choice(planted.wrong)
         else:
             said = self._known(planted, prompt, BASE_MODEL)

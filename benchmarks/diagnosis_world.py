@@ -1,7 +1,9 @@
 """A world whose every failure has a known cause: documents, cases, and the flaw that is planted in each. Pure.
 
-Four kinds of case, a quarter each: a fact as a short text, a fact as JSON, a ticket to label, and a decision by a policy
-that must be read. Each case has at most one flaw, in the model that serves (the adapter), in retrieval, or in its label.
+Four kinds of case, a quarter each: a fact as a short text, a fact as JSON, a ticket to label, and a decision by a
+policy
+that must be read. Each case has at most one flaw, in the model that serves (the adapter), in retrieval, or in its
+label.
 """
 
 import json

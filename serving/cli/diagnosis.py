@@ -84,8 +84,8 @@ def diagnose(
     url: Url = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
-    """Ask a suite with no, retrieved and oracle context, of the base and of the adapter; say why cases fail, and whether
-    better retrieval, training or both would mend them.
+    """Ask a suite with no, retrieved and oracle context, of the base and of the adapter; say why cases fail, and
+    whether better retrieval, training or both would mend them.
 
     The API key comes from the environment variable LORAPLEX_API_KEY.
     """

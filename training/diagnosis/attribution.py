@@ -3,18 +3,18 @@
 The rules are asked in this order, and the first that holds names the cause. "Mostly" is more than half of the repeats.
 
 1. **unanswered** — production mostly gave no answer at all.
-2. **label**: the case's passages do not state its reference, and under them the model mostly gives one other answer, which
-   they do state.
+2. **label**: the case's passages do not state its reference, and under them the model mostly gives one other answer,
+   which they do state.
 3. **label**: most near-duplicates of the case have one other reference, and that is what production mostly answers.
-4. **label**: all answers that can be right agree on one other answer, and the neighbours' references do not speak for the
-   case's own (a consensus filter: Brodley & Friedl, "Identifying Mislabeled Training Data", 1999); or those of
-   production's model alone agree, and three neighbours or more, and three times as many as speak for the case's own, have
-   its answer as reference (edited nearest neighbours: Wilson, 1972). Answers can be right in every cell where the
+4. **label**: all answers that can be right agree on one other answer, and the neighbours' references do not speak for
+   the case's own (a consensus filter: Brodley & Friedl, "Identifying Mislabeled Training Data", 1999); or those of
+   production's model alone agree, and three neighbours or more, and three times as many as speak for the case's own,
+   have its answer as reference (edited nearest neighbours: Wilson, 1972). Answers can be right in every cell where the
    case has no passages; where it has, in those that showed them, if a model answers otherwise without. Not where the
    passages state the reference: that is a model which does not read.
 5. **format** — what production mostly says is right, and its scorers refuse the form.
-6. **retrieval** — the evidence did not stand before production's question, and with the oracle's passages the same model
-   is mostly right.
+6. **retrieval** — the evidence did not stand before production's question, and with the oracle's passages the same
+   model is mostly right.
 7. From here on the answers are read where the evidence was there: in production, or else under the oracle.
    **format**, as in 5; or nothing of the kind that is wanted can be read out of the answer.
 8. **context** — the evidence was there and was ignored: it states the reference, and the answer is another; or it does
@@ -25,8 +25,8 @@ The rules are asked in this order, and the first that holds names the cause. "Mo
 **Confidence.** A verdict over n repeats of which k agree is believed with odds (1 - e)^k e^(n-k) : e^k (1 - e)^(n-k),
 where e is how often a single answer strays from what its cell mostly gives: two states, each as likely before, and
 independent repeats. e is measured where cases are repeated, and taken as 0.1 where not. A rule's confidence is the
-product over the verdicts that it rests on. Then the failed neighbours are heard: with a of them given the same cause and
-d another, the odds are multiplied by sqrt((a + 1) / (d + 1)), as weaknesses come in clusters.
+product over the verdicts that it rests on. Then the failed neighbours are heard: with a of them given the same cause
+and d another, the odds are multiplied by sqrt((a + 1) / (d + 1)), as weaknesses come in clusters.
 """
 
 import math
@@ -222,6 +222,8 @@ def _all_agree(scene: _Scene) -> _Verdict | None:
     cells = scene.informed()
     other = agreed([one for cell in cells for one in case.trials[cell]], CONSENSUS_AT - 1e-9)
     if case.stated or not other or other == case.reference:
+        return None
+    if case.production in cells and scene.says(case.production) != other:
         return None
     backed, opposed = case.near.get(other, 0), case.near.get(case.reference, 0)
     if opposed > backed:

@@ -14,10 +14,11 @@ FOUND_AT = 0.6
 def coverage(case: Case, references: References, passages: Sequence[str]) -> float:
     """How much of the case's evidence stands in ``passages``, in [0, 1].
 
-    Where oracle passages state the reference, the best of their sentences that do counts: one is enough, and a retrieved
+    Where oracle passages state the reference, the best of their sentences that do counts: one is enough, and a
+    retrieved
     sentence without the reference's own words counts 0 — an outdated price is no evidence of the present one. Otherwise
-    every oracle passage is needed, numbers included, and the least covered counts. A passage that lacks a name which question
-    and evidence share is about something else, and holds nothing.
+    every oracle passage is needed, numbers included, and the least covered counts. A passage that lacks a name which
+    question and evidence share is about something else, and holds nothing.
     """
     fact = references.fact(case)
     named = names(question_of(case)) & set(words("\n".join(case.context)))

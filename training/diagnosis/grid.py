@@ -1,7 +1,7 @@
 """Asks every case in every field of the grid: concurrently, resumably, the fields of one case side by side.
 
-The cells of a case are asked next to each other in time, so that a server that grows slower or changes does so for all of
-them: their differences in seconds are those of the contexts and models.
+The cells of a case are asked next to each other in time, so that a server that grows slower or changes does so for
+all of them: their differences in seconds are those of the contexts and models.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Every answer of a grid on disk as it comes, so that a diagnosis that was killed goes on where it was.
 
-``answers.jsonl``: the first line says what is asked, each other line is a search or an answer with its scores. An answer
-that failed is not kept, and is asked for again. A last line that a kill tore apart is dropped.
+``answers.jsonl``: the first line says what is asked, each other line is a search or an answer with its scores. An
+answer that failed is not kept, and is asked for again. A last line that a kill tore apart is dropped.
 """
 
 import json

@@ -13,8 +13,8 @@ The template is the gateway's own (docs/knowledge.md), without titles and source
 
     (the question)
 
-Passages are numbered by their place in the list, best first. The best stands last, next to the question, the second best
-first, the worst in the middle (Liu et al., "Lost in the Middle", 2023).
+Passages are numbered by their place in the list, best first. The best stands last, next to the question, the second
+best first, the worst in the middle (Liu et al., "Lost in the Middle", 2023).
 """
 
 import re

@@ -1,6 +1,7 @@
 """Reads an answer leniently: what it says, whatever the form. Pure.
 
-A suite's scorers say whether an answer is right *as it was asked for*. Whether its content is right is read here: a label
+A suite's scorers say whether an answer is right *as it was asked for*. Whether its content is right is read here: a
+label
 out of a sentence, an object out of a code fence or prose, a number out of a phrase. Right in content and wrong by the
 scorers is a broken format.
 """
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from training.diagnosis.prompt import question_of
@@ -26,6 +28,8 @@ _TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
 _BARE_NAME = re.compile(r"(?<=[{,])\s*([A-Za-z_]\w*)\s*(?=:)")
 _MOST_JSON = 20_000
 """Characters that are searched for an object."""
+_MOST_STARTS = 16
+"""Brackets that are tried as its beginning."""
 
 
 class Kind(StrEnum):
@@ -158,7 +162,7 @@ def extract_json(text: str, shapes: tuple[type, ...] = (dict, list)) -> Any:
     quotes.
     """
     text = text[:_MOST_JSON]
-    for start in (place for place, sign in enumerate(text) if sign in "{["):
+    for start in islice((place for place, sign in enumerate(text) if sign in "{["), _MOST_STARTS):
         part = text[start : _end(text, start)]
         for candidate in (part, _TRAILING_COMMA.sub("", part), _BARE_NAME.sub(r'"\1"', _TRAILING_COMMA.sub("", part))):
             for parse in (json.loads, ast.literal_eval):

@@ -2,15 +2,16 @@
 
 Changing truth belongs in retrieval, stable judgment in training. So
 
-- **retrieval** would mend the failures that retrieval missed: the grid shows each of them right with the oracle's passages
-  (a counterfactual that was measured, not guessed);
-- **training** would mend, at most, those whose form is broken, whose context was ignored, or whose judgment is wrong. How
+- **retrieval** would mend the failures that retrieval missed: the grid shows each of them right with the oracle's
+  passages (a counterfactual that was measured, not guessed);
+- **training** would mend, at most, those whose form is broken, whose context was ignored, or whose judgment is wrong.
+  How
   many it mends in truth is not in the grid; what the present adapter's training mended of the base's failures under the
   oracle is, and stands beside the bound as its yield so far;
 - a doubtful **label** is mended by neither, and is to be looked at first.
 
-A remedy is worth while where it mends at least :attr:`Policy.worthwhile` of all cases; ``sure`` is the share of bootstrap
-resamples of the cases in which it does (Efron & Tibshirani, 1993). It is recommended where that is at least
+A remedy is worth while where it mends at least :attr:`Policy.worthwhile` of all cases; ``sure`` is the share of
+bootstrap resamples of the cases in which it does (Efron & Tibshirani, 1993). It is recommended where that is at least
 :attr:`Policy.sure`.
 """
 
@@ -63,7 +64,7 @@ class Remedy:
     """How likely it is that so many cases are mended that it is worth while."""
     recommended: bool
     expected: Estimate | None
-    """Failures mended if it works as well as training did so far; None where it is measured case by case, or unknown."""
+    """Failures mended if it works as well as training did so far; None where each case is measured, or unknown."""
     cost: Cost | None
     """For each request, against production; None where it costs a request nothing."""
 
@@ -176,7 +177,7 @@ def _yield(grid: Grid, findings: Sequence[Findings]) -> Estimate | None:
 
 
 def _context_cost(grid: Grid, production: Cell) -> Cost | None:
-    """Against a production without retrieval: what retrieved passages cost, or the oracle's where none were retrieved."""
+    """What the oracle's passages cost; where production has none, what retrieved ones cost."""
     if production.context is Context.RETRIEVED:
         return cost_of_change(grid, production, production.under(Context.ORACLE))
     retrieved = production.under(Context.RETRIEVED)
@@ -203,14 +204,14 @@ def _notes(findings: Sequence[Findings], causes: Mapping[str, Cause]) -> list[st
     )
     if crowded:
         notes.append(
-            f"{_cases(crowded)} whose evidence was retrieved and ignored are right when it stands alone: fewer or better "
-            "ranked passages would mend them too."
+            f"{_cases(crowded)} whose evidence was retrieved and ignored are right when it stands alone: fewer or "
+            "better ranked passages would mend them too."
         )
     base, adapter = (Cell(Context.NONE, subject) for subject in Subject)
     if known := sum(one.stated and one.right(adapter) and not one.right(base) for one in findings):
         notes.append(
-            f"{_cases(known)} of facts are right without any context since the adapter was trained: facts in weights go "
-            "stale when the documents change."
+            f"{_cases(known)} of facts are right without any context since the adapter was trained: facts in weights "
+            "go stale when the documents change."
         )
     if unanswered := sum(cause is Cause.UNANSWERED for cause in causes.values()):
         notes.append(f"{_cases(unanswered)} got no answer at all: neither remedy is for them.")

@@ -15,7 +15,7 @@ from training.reports.page import render_page
 
 EXAMPLES = 3
 """Of each cause, the surest."""
-_LONGEST_PASSAGES = 6
+_MOST_PASSAGES = 6
 
 _CONTEXTS = {
     Context.NONE: "no context",
@@ -97,13 +97,17 @@ def _accuracy_table(diagnosis: Diagnosis) -> Table:
 
 def _cause_table(diagnosis: Diagnosis) -> Block:
     shares = diagnosis.causes()
-    rows = []
-    for cause in sorted(Cause, key=diagnosis.count, reverse=True):
-        sure = [one.confidence for one in diagnosis.attributions if one.cause is cause]
-        if sure:
-            rows.append([MEANING[cause], str(len(sure)), _interval(shares[cause]), f"{sum(sure) / len(sure):.2f}"])
-    if not rows:
+    if not diagnosis.attributions:
         return Text(f"No case fails in {diagnosis.production}.")
+    sure = {
+        cause: [one.confidence for one in diagnosis.attributions if one.cause is cause]
+        for cause in sorted(Cause, key=diagnosis.count, reverse=True)
+    }
+    rows = [
+        [MEANING[cause], str(len(found)), _interval(shares[cause]), f"{sum(found) / len(found):.2f}"]
+        for cause, found in sure.items()
+        if found
+    ]
     return Table(["cause", "failures", "share of failures", "mean confidence"], rows, frozenset((1, 2, 3)))
 
 
@@ -158,9 +162,11 @@ def _example(diagnosis: Diagnosis, case: CaseGrid, attribution: Attribution) -> 
     body: list[Block] = [Text(f"{attribution.because}.".capitalize()), Output("Prompt", question_of(case.case))]
     if case.case.expected is not None:
         body.append(Output("Reference", case.case.expected))
-    for context in (Context.ORACLE, Context.RETRIEVED):
-        if passages := case.passages(context):
-            body.append(Output(f"Passages, {_CONTEXTS[context]}", "\n\n".join(passages[:_LONGEST_PASSAGES])))
+    body += [
+        Output(f"Passages, {_CONTEXTS[context]}", "\n\n".join(passages))
+        for context in (Context.ORACLE, Context.RETRIEVED)
+        if (passages := case.passages(context)[:_MOST_PASSAGES])
+    ]
     for cell in diagnosis.grid.cells:
         label = f"{cell} (production)" if cell == diagnosis.production else str(cell)
         body.extend(Output(label, one.answer.text or one.answer.error or "") for one in case.results[cell][:1])

@@ -38,7 +38,7 @@ class Wanted:
     production: Cell | None = None
     metrics: Collection[str] = ()
     right_at: float = 1.0
-    policy: Policy = Policy()
+    policy: Policy | None = None
 
 
 async def diagnose_suite(

@@ -2,17 +2,19 @@
 
 import re
 import unicodedata
-from itertools import pairwise
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 _CITATION = re.compile(r"\[\d+(?:\s*,\s*\d+)*\]")
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 _COMMON = frozenset(
-    "a an and are as at be been by can could do does for from had has have how i if in into is it its may me must my "
-    "of on or our per shall should so such than that the their them then there these they this those to was we were "
-    "what when where which who why will with would you your please answer yes".split()
+    """
+    a an and are as at be been by can could do does for from had has have how i if in into is it its may me must
+    my of on or our per shall should so such than that the their them then there these they this those to was we
+    were what when where which who why will with would you your please answer yes
+    """.split()  # noqa: SIM905
 )
 _NEGATIONS = frozenset(
     ("no", "not", "never", "none", "without", "cannot", "can't", "don't", "doesn't", "isn't", "won't", "nicht", "kein")
