@@ -1,6 +1,8 @@
 """``loraplex diagnose``, against a simulated gateway on loopback."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,3 +88,10 @@ def test_a_page_that_cannot_be_written_is_told(url: str, suite: Path, tmp_path: 
 
     assert result.exit_code == 1
     assert "cannot be written" in result.stderr
+
+
+def test_its_help_waits_for_no_heavy_import() -> None:
+    program = "import sys; from serving.cli.main import build_app; build_app('diagnose'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+
+    assert not {"torch", "numpy", "matplotlib", "openai", "httpx", "transformers"} & set(done.stdout.split())
