@@ -91,7 +91,7 @@ def test_a_judgment_that_ignores_the_passages_which_decide_it_ignored_the_contex
     derived = replace(findings(oracle_base=(RIGHT,), none_base=(SILENT,)), kind=Kind.LABEL, stated=False)
 
     assert cause(derived) is Cause.CONTEXT
-    reads = replace(derived, trials=derived.trials | {Cell(Context.NONE, Subject.ADAPTER): (SILENT,)})
+    reads = replace(derived, trials={**derived.trials, Cell(Context.NONE, Subject.ADAPTER): (SILENT,)})
     assert cause(reads) is Cause.JUDGMENT
 
 
