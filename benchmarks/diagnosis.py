@@ -119,7 +119,7 @@ def right_share(pairs: Sequence[tuple[str, str, float, str]]) -> float:
 
 def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Target], list[str]]:
     """All worlds: tuned and held out, without and with noise."""
-    held_out = {name: range(TUNED_SEEDS, TUNED_SEEDS + options.seeds) for name in FAMILIES}
+    held_out = {name: range(TUNED_SEEDS, TUNED_SEEDS + options.seeds) for name in options.families}
     settings = [(0.0, 1), (0.05, 3)] if options.quick else [(0.0, 1), (0.05, 1), (0.05, 3), (0.1, 3), (0.1, 5)]
     outcomes = [
         outcome(family, seed, options.cases, noise, repeats)
@@ -167,6 +167,9 @@ def main() -> int:
     add_common_options(parser)
     parser.add_argument("--seeds", type=int, default=3, help="held-out worlds of each family (default 3)")
     parser.add_argument("--cases", type=int, default=200, help="cases in each world (default 200)")
+    parser.add_argument(
+        "--families", nargs="+", choices=tuple(FAMILIES), default=list(FAMILIES), help="ways of writing (default all)"
+    )
     options = parser.parse_args()
     return finish("diagnosis", options, *measure(options))
 

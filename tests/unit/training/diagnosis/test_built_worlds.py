@@ -24,6 +24,11 @@ def diagnosis() -> Diagnosis:
     return asyncio.run(diagnosed(WORLD, 0.02, 2))
 
 
+@pytest.fixture(scope="module")
+def page(diagnosis: Diagnosis) -> str:
+    return diagnosis_page(diagnosis)
+
+
 def test_nine_of_ten_failures_are_attributed_to_what_was_planted(diagnosis: Diagnosis) -> None:
     flaws = {one.case.id: one.flaw for one in WORLD.cases}
     pairs = [
@@ -70,8 +75,10 @@ def test_a_metric_that_the_suite_does_not_have_is_refused(diagnosis: Diagnosis) 
         diagnose(diagnosis.grid, metrics=("f1",))
 
 
-def test_the_page_shows_numbers_causes_and_examples_and_the_markdown_no_examples(diagnosis: Diagnosis) -> None:
-    page, text = diagnosis_page(diagnosis), diagnosis_markdown(diagnosis)
+def test_the_page_shows_numbers_causes_and_examples_and_the_markdown_no_examples(
+    diagnosis: Diagnosis, page: str
+) -> None:
+    text = diagnosis_markdown(diagnosis)
     missed = next(one for one in diagnosis.attributions if str(one.cause) == "retrieval")
 
     assert page.lower().startswith("<!doctype html>")
@@ -83,9 +90,9 @@ def test_the_page_shows_numbers_causes_and_examples_and_the_markdown_no_examples
     assert "Examples" not in text
 
 
-def test_what_models_say_is_no_markup_on_the_page(diagnosis: Diagnosis) -> None:
-    assert "&lt;answer&gt;" in diagnosis_page(diagnosis)
-    assert "<answer>" not in diagnosis_page(diagnosis)
+def test_what_models_say_is_no_markup_on_the_page(page: str) -> None:
+    assert "&lt;answer&gt;" in page
+    assert "<answer>" not in page
 
 
 async def test_a_store_is_found_by_name_or_id_and_one_that_is_not_there_is_an_error() -> None:
