@@ -13,7 +13,9 @@ TrainingError
     ├── SuiteInvalid              a suite or its cases cannot be used (the message names file and line)
     ├── RunInvalid                a run file cannot be read
     ├── RunRefused                answers of another run are in the way, or another process writes them
-    └── EndpointUnreachable       nothing answers at the address of an endpoint
+    ├── EndpointUnreachable       nothing answers at the address of an endpoint
+    ├── DiagnosisInvalid          a diagnosis was asked for that does not fit its suite, grid or folder
+    └── SearchFailed              a vector store is not there or does not answer
 """
 
 from pathlib import Path
@@ -112,3 +114,11 @@ class RunRefused(TrainingClientError):
 
 class EndpointUnreachable(TrainingClientError):
     """Nothing answers at an endpoint's address."""
+
+
+class DiagnosisInvalid(TrainingClientError):
+    """A diagnosis that does not fit its suite, its grid, or the folder that it is to go on in."""
+
+
+class SearchFailed(TrainingClientError):
+    """A vector store that is not there, or does not answer a search."""

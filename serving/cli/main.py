@@ -27,8 +27,11 @@ COMMANDS = {
     "knowledge": _Command("serving.cli.knowledge", "app", "Look into vector stores, search them, tune the search."),
     "train": _Command("serving.cli.training", "app", "Check training data."),
     "jobs": _Command("serving.cli.jobs", "app", "Fine-tune: create jobs, follow, pause and cancel them."),
-    "gate": _Command("serving.cli.gate", "gate", "Say whether a candidate may take the current version's place."),
     "eval": _Command("serving.cli.evaluation", "evaluate", "Run a suite against a model, and say how sure that is."),
+    "gate": _Command("serving.cli.gate", "gate", "Say whether a candidate may take the current version's place."),
+    "diagnose": _Command(
+        "serving.cli.diagnosis", "diagnose", "Say whether failures want retrieval, training, or both."
+    ),
     "config": _Command("serving.cli.config", "app", "Check a configuration file; print the reference."),
     "keys": _Command("serving.cli.keys", "app", "Make API keys."),
 }

@@ -1,0 +1,1 @@
+"""Diagnosis: whether a failure wants better retrieval, more training, both, or another label."""
