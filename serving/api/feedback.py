@@ -49,6 +49,8 @@ def read_feedback(body: JsonObject, max_comment_chars: int) -> Feedback:
     comment = body.get("comment")
     if comment is not None and not isinstance(comment, str):
         raise InvalidRequest("`comment` must be a string.", param="comment")
+    if comment is not None and "\x00" in comment:
+        raise InvalidRequest("`comment` holds a NUL character.", param="comment")
     if comment is not None and len(comment) > max_comment_chars:
         raise InvalidRequest(f"`comment` is longer than {max_comment_chars} characters.", param="comment")
     return Feedback(_read_id(body), _read_score(body), comment)
@@ -61,8 +63,8 @@ def _read_id(body: JsonObject) -> str:
             "Say which answer is meant: `id`, from its body, or `request_id`, from its header x-request-id.", param="id"
         )
     value = body[given[0]]
-    if not isinstance(value, str) or not value:
-        raise InvalidRequest(f"`{given[0]}` must be a string.", param=given[0])
+    if not isinstance(value, str) or not value or "\x00" in value:
+        raise InvalidRequest(f"`{given[0]}` must be a string with an id.", param=given[0])
     return value
 
 

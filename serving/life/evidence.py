@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from adapters.rollout_types import RoleCounts
 from adapters.types import Role
-from serving.config import RolloutSettings
 from serving.life.latency import FIRST_TOKEN, WHOLE, above, quantile_bucket, upper_edge
+from serving.settings.life import RolloutSettings
 
 ERRORS = "errors"
 """The signal that every request counts for which the server is answerable."""

@@ -34,6 +34,7 @@ PRUNE_AFTER_S = 600.0
 
 _LONGEST_LEDGER = 50_000
 """Answers that wait to be written; beyond them the oldest are forgotten."""
+_LONGEST_ID = 256
 _TOOL_CALLS = ("tool_calls", "function_call")
 _BAD = ("server_error", "timeout", "unavailable")
 _GOOD = ("ok", "contract_violated")
@@ -123,7 +124,7 @@ class Observer:
         mark = snapshot.watched.get(version) if counted else None
         self._answers.append(
             AnsweredRequest(
-                response_id=response_id,
+                response_id=response_id[:_LONGEST_ID],
                 request_id=request_id,
                 caller=caller,
                 task=resolution.label,

@@ -11,8 +11,8 @@ from typing import Any
 
 from adapters.rollout_types import Phase
 from adapters.types import Alias
-from serving.config import RolloutSettings
 from serving.life.evidence import Reading
+from serving.settings.life import RolloutSettings
 
 _HOUR_S = 3600.0
 

@@ -15,6 +15,7 @@ FAILED = "failed"
 
 MAX_SUMMARY_CHARS = 4000
 _MOST_FLIPS = 20
+_LONGEST_WORD = 32
 
 
 def report_of(version: str, data: Mapping[str, Any]) -> Report:
@@ -28,13 +29,17 @@ def report_of(version: str, data: Mapping[str, Any]) -> Report:
     if isinstance(data.get("passed"), bool) and isinstance(data.get("reason"), str):
         return gate_report(version, data)
     kind, summary = data.get("kind"), data.get("summary")
-    if isinstance(kind, str) and kind and isinstance(summary, str):
-        verdict, body = data.get("verdict"), data.get("body", {})
-        if (verdict is None or isinstance(verdict, str)) and isinstance(body, dict):
-            return Report(version, kind, verdict, summary, body)
+    verdict, body = data.get("verdict"), data.get("body", {})
+    if (
+        _is_word(kind)
+        and isinstance(summary, str)
+        and (verdict is None or _is_word(verdict))
+        and isinstance(body, dict)
+    ):
+        return Report(version, str(kind), verdict, summary.replace("\x00", "")[:MAX_SUMMARY_CHARS], body)
     raise InvalidRequest(
         "This is neither a suite's run (`results`), nor a gate's verdict (`passed`, `reason`), nor a report (`kind`, "
-        "`summary`)."
+        f"`summary`), with kind and verdict of up to {_LONGEST_WORD} characters."
     )
 
 
@@ -68,8 +73,12 @@ def gate_report(version: str, verdict: Mapping[str, Any]) -> Report:
     """A gate's verdict; of the cases that flipped, the first ones."""
     flips = verdict.get("flips", [])
     body = dict(verdict) | {"flips": flips[:_MOST_FLIPS], "flips_in_all": len(flips)}
-    outcome = PASSED if verdict["passed"] else str(verdict.get("outcome") or FAILED)
+    outcome = PASSED if verdict["passed"] else str(verdict.get("outcome") or FAILED)[:_LONGEST_WORD]
     return Report(version, GATE, outcome, str(verdict["reason"])[:MAX_SUMMARY_CHARS], body)
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_WORD and value.isprintable()
 
 
 def _means(results: list[Any]) -> dict[str, float]:

@@ -104,6 +104,8 @@ async def test_what_no_adapter_answered_cannot_be_judged(tmp_path: Path) -> None
         ({"id": "a", "score": 1, "comment": 7}, "comment"),
         ({"id": "a", "score": 1, "comment": "x" * 2001}, "comment"),
         ({"id": "a", "score": 1, "stars": 5}, "stars"),
+        ({"id": "a\x00", "score": 1}, "id"),
+        ({"id": "a", "score": 1, "comment": "\x00"}, "comment"),
     ],
 )
 def test_a_judgment_that_says_nothing_is_refused(body: dict[str, Any], param: str) -> None:

@@ -170,6 +170,8 @@ sys.exit(exam.main())
         {"kind": "", "summary": "s"},
         {"kind": "note", "summary": "s", "body": []},
         {"kind": "note", "summary": "s", "verdict": 1},
+        {"kind": "n" * 33, "summary": "s"},
+        {"kind": "note", "summary": "s", "verdict": "v" * 33},
     ],
 )
 def test_what_is_no_report_is_refused(data: dict[str, Any]) -> None:
