@@ -1,5 +1,6 @@
 """The base model and its tokenizer, and the LoRA layers that are trained on top."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,10 @@ def pad_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def device() -> torch.device:
-    """This process's GPU, or the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    """This process's GPU, which accelerate names by LOCAL_RANK, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def load_base(base: Path, quantization: str = "none") -> PreTrainedModel:

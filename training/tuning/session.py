@@ -98,8 +98,9 @@ def run_program(
 def guarded(work: Callable[[], Any], session: Session) -> int:
     """Run ``work`` with signals that ask it to stop, and turn what it raises into an exit status and a line."""
     keep_freed_memory()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: session.stop.ask())
+    before = {
+        number: signal.signal(number, lambda *_: session.stop.ask()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         report = work()
     except TrainingStopped as stopped:
@@ -108,6 +109,9 @@ def guarded(work: Callable[[], Any], session: Session) -> int:
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if session.is_first:
         print(f"wrote {session.out} after {report.seconds:.0f} s")
     return 0
