@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import openai
+import psutil
 from openai.types.fine_tuning import FineTuningJob
 
 from serving.config import GatewayConfig, parse_config
@@ -128,33 +129,45 @@ async def created(client: openai.AsyncOpenAI, *, adapter: str = "cards", file: s
     )
 
 
-async def until_status(client: openai.AsyncOpenAI, job_id: str, *wanted: str) -> FineTuningJob:
+async def until_status(
+    client: openai.AsyncOpenAI, job_id: str, *wanted: str, within_s: float = PATIENCE_S
+) -> FineTuningJob:
     """The job, once it is in one of these states."""
-    return await until_job(client, job_id, lambda job: job.status in wanted, " or ".join(wanted))
+    return await until_job(client, job_id, lambda job: job.status in wanted, " or ".join(wanted), within_s)
 
 
 async def until_job(
-    client: openai.AsyncOpenAI, job_id: str, condition: Callable[[FineTuningJob], bool], what: str
+    client: openai.AsyncOpenAI,
+    job_id: str,
+    condition: Callable[[FineTuningJob], bool],
+    what: str,
+    within_s: float = PATIENCE_S,
 ) -> FineTuningJob:
     """The job, once ``condition`` holds."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + within_s
     while True:
         job = await client.fine_tuning.jobs.retrieve(job_id)
         if condition(job):
             return job
-        assert time.monotonic() < deadline, f"not {what} after {PATIENCE_S:g} s: {job}"
+        assert time.monotonic() < deadline, f"not {what} after {within_s:g} s: {job}"
         await asyncio.sleep(0.02)
 
 
-async def until_step(client: openai.AsyncOpenAI, job_id: str, step: int) -> None:
+async def until_step(client: openai.AsyncOpenAI, job_id: str, step: int, within_s: float = PATIENCE_S) -> None:
     """Wait for a checkpoint of that step."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + within_s
     while True:
         page = await client.fine_tuning.jobs.checkpoints.list(job_id)
         if any(one.step_number >= step for one in page.data):
             return
-        assert time.monotonic() < deadline, f"no checkpoint at step {step} after {PATIENCE_S:g} s"
+        assert time.monotonic() < deadline, f"no checkpoint at step {step} after {within_s:g} s"
         await asyncio.sleep(0.02)
+
+
+def trainer_of(live: LiveJobs, job_id: str) -> psutil.Process:
+    """The trainer that works on a job."""
+    pid, *_ = (live.folder / "jobs" / job_id / "lock").read_text().split()
+    return psutil.Process(int(pid))
 
 
 async def told(client: openai.AsyncOpenAI, job_id: str) -> list[str]:

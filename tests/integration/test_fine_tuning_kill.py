@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.integration.instance import ROOT, eventually
-from tests.jobs_live import LiveJobs, created, told, until_status, until_step
+from tests.jobs_live import LiveJobs, created, told, trainer_of, until_status, until_step
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -34,12 +33,6 @@ async def hosted(folder: Path) -> AsyncIterator[LiveJobs]:
     finally:
         process.kill()
         await process.wait()
-
-
-def trainer_of(live: LiveJobs, job_id: str) -> psutil.Process:
-    """The trainer that works on a job."""
-    pid, *_ = (live.folder / "jobs" / job_id / "lock").read_text().split()
-    return psutil.Process(int(pid))
 
 
 async def test_a_job_goes_on_after_its_control_plane_and_its_trainer_were_killed(tmp_path: Path) -> None:
