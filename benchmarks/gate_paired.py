@@ -1,6 +1,7 @@
 """The gate on simulated truths: how often it promotes what is unfit, and whether its power is what it says."""
 
 import argparse
+import bisect
 import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -9,6 +10,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from benchmarks.report import Target
 from training.gating.bootstrap import bootstrap
@@ -17,6 +19,7 @@ from training.gating.power import Truth, power
 
 ALPHA = 0.05
 _RESAMPLES = 1_000
+_NEGLIGIBLE = 1e-10
 _NOISE = 3.0
 """Standard errors of the simulation that a rate may lie above its limit: every run would else fail by chance."""
 
@@ -45,7 +48,11 @@ def measure(options: argparse.Namespace, pool: Executor) -> tuple[dict[str, Any]
     slack = _NOISE * (ALPHA * (1 - ALPHA) / pairs) ** 0.5
     wrong = [row["passed"] for row in rows if row["unfit"]] + [row["passed"] for row in both]
     off = [abs(row["passed"] - row["computed_power"]) for row in rows if not row["unfit"]]
+    exact = [row["exact_error"] for row in rows if row["exact_error"] is not None]
     targets = [
+        Target(
+            "right or wrong: largest exact chance that an unfit candidate passes", max(exact), ALPHA, at_least=False
+        ),
         Target("largest share of unfit candidates that passed", max(wrong), ALPHA + slack, at_least=False),
         Target(
             "share of unfit candidates that passed, mean of the truths", float(np.mean(wrong)), ALPHA, at_least=False
@@ -86,7 +93,27 @@ def _simulate(scenario: Scenario, *, pairs: int) -> dict[str, Any]:
         "unfit": scenario.at_boundary,
         "passed": float(np.mean(passed)),
         "computed_power": computed,
+        "exact_error": _exact_error(scenario) if scenario.at_boundary and scenario.kind == "right or wrong" else None,
     }
+
+
+def _exact_error(scenario: Scenario) -> float:
+    """The probability itself that a candidate at the boundary passes, summed over the outcomes: no simulation."""
+    n, threshold = scenario.cases, scenario.threshold
+    win, loss = (scenario.changed + scenario.difference) / 2, (scenario.changed - scenario.difference) / 2
+    total = 0.0
+    for losses in range(n + 1):
+        chance = float(stats.binom.pmf(losses, n, loss))
+        if chance > _NEGLIGIBLE:
+            # Evidence grows with wins, so halving finds the fewest that pass.
+            p_values = partial(_p_value, losses=losses, n=n, difference=threshold)
+            passing = bisect.bisect_left(range(n - losses + 1), -ALPHA, key=_negated(p_values))
+            total += chance * float(stats.binom.sf(passing - 1, n - losses, win / (1 - loss)))
+    return total
+
+
+def _negated(call: Callable[[int], float]) -> Callable[[int], float]:
+    return lambda argument: -call(argument)
 
 
 def _computed_power(rng: np.random.Generator, scenario: Scenario) -> float:
