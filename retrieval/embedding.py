@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -88,6 +89,7 @@ class SentenceTransformersEmbedder:
     ) -> None:
         from sentence_transformers import SentenceTransformer
 
+        _leave_a_core()
         given = {"query": query_prefix, "document": document_prefix}
         prompts = {name: prefix for name, prefix in given.items() if prefix is not None}
         try:
@@ -226,6 +228,13 @@ def normalised(vectors: Vectors) -> Vectors:
 def _of_tokens(found: Any, special: set[int]) -> Vectors:
     kept = [place for place, token in enumerate(found["input_ids"].tolist()) if token not in special]
     return normalised(found["token_embeddings"][kept].float().cpu().numpy())
+
+
+def _leave_a_core() -> None:
+    """Torch's threads spin while they wait for work; on all cores they would keep the index from its own."""
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, len(os.sched_getaffinity(0)) - 1)))
 
 
 def _weights_digest(model: Any) -> str:

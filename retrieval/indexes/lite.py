@@ -20,7 +20,7 @@ from retrieval.selection import Selection
 from retrieval.types import Match, Passage, Vectors
 
 LITE_PASSAGES = 100_000
-"""Beyond it a server is advised: memory, and the time of a start, grow with the passages. See docs/retrieval.md."""
+"""Beyond it a server is advised: opening so many takes half a minute. See docs/retrieval.md."""
 _PAGE = 16_384
 """Rows of one query when a collection is opened: Lite walks through all of them each time, and makes Python numbers of
 every vector that it returns."""

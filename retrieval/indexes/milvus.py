@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pymilvus import DataType, Function, FunctionType, MilvusClient
 
 from retrieval.indexes.memory import check_shapes
 from retrieval.indexes.milvus_store import BATCH, FIELDS, PAGE, MilvusStore, passage_of, passage_schema, row_of
-from retrieval.indexes.narrowing import documents_in, search
+from retrieval.indexes.narrowing import LIST_CHUNK, Found, documents_in, search
 from retrieval.indexes.passage_cache import PassageCache
 from retrieval.indexes.protocol import Capabilities, IndexSpec, IndexStore
-from retrieval.selection import Selection
+from retrieval.selection import Numbers, Selection
 from retrieval.types import PASSAGE_BITS, Match, Passage, Vectors
 
 _BM25_SINCE = (2, 5)
@@ -24,7 +25,7 @@ _LOAD_S = 120.0
 _RECONNECT = {"grpc.min_reconnect_backoff_ms": 1_000, "grpc.max_reconnect_backoff_ms": 2_000}
 """By default a server that comes back is found after up to two minutes."""
 _BUILD = {"M": 16, "efConstruction": 200}
-_LEAST_EF, _THOROUGH_EF = 64, 4_096
+_LEAST_EF = 64
 
 
 def open_milvus(uri: str, *, token: str = "") -> IndexStore:
@@ -113,21 +114,21 @@ class MilvusIndex:
             raise ValueError(f"the query needs a vector of shape ({self.spec.dimension},)")
         data = [vector.tolist()]
 
-        def find(limit: int, expression: str, thorough: bool) -> list[tuple[int, float]]:  # noqa: FBT001
-            ef = max(_THOROUGH_EF if thorough else _LEAST_EF, limit)
-            return self._find("vector", data, limit, expression, {"metric_type": "COSINE", "params": {"ef": ef}})
+        def find(limit: int, expression: str) -> list[Found]:
+            params = {"metric_type": "COSINE", "params": {"ef": max(_LEAST_EF, limit)}}
+            return self._find("vector", data, limit, expression, params)
 
-        return self._matches(search(find, k, selection, approximate=True))
+        return self._matches(search(find, k, selection, exactly=lambda allowed: self._exactly(vector, allowed)))
 
     def search_lexical(self, text: str, k: int, selection: Selection) -> list[Match]:
         """See PassageIndex."""
         if not self._store.capabilities.lexical or not text.strip():
             return []
 
-        def find(limit: int, expression: str, thorough: bool) -> list[tuple[int, float]]:  # noqa: FBT001
+        def find(limit: int, expression: str) -> list[Found]:
             return self._find("terms", [text], limit, expression, {"metric_type": "BM25"})
 
-        return self._matches(search(find, k, selection, approximate=False))
+        return self._matches(search(find, k, selection))
 
     def passages(self, document: int) -> list[Passage]:
         """See PassageIndex."""
@@ -163,9 +164,7 @@ class MilvusIndex:
     def _query(self, expression: str, fields: list[str]) -> list[dict[str, Any]]:
         return self._store.query(self._collection, expression, fields)
 
-    def _find(
-        self, field: str, data: list[Any], limit: int, expression: str, params: dict[str, Any]
-    ) -> list[tuple[int, float]]:
+    def _find(self, field: str, data: list[Any], limit: int, expression: str, params: dict[str, Any]) -> list[Found]:
         """Keys and scores. Texts come from the cache: most of a search's time went into reading them."""
         found = self._store.call(
             lambda client: client.search(
@@ -180,7 +179,27 @@ class MilvusIndex:
         )
         return [(int(key), float(score)) for key, score in zip(found[0].ids, found[0].distances, strict=True)]
 
-    def _matches(self, found: list[tuple[int, float]]) -> list[Match]:
+    def _exactly(self, vector: Vectors, documents: Numbers) -> list[Found]:
+        """Every passage of these documents and its cosine, without the index."""
+        found: list[Found] = []
+        starts = range(0, len(documents), LIST_CHUNK)
+        spans = [(documents[start : start + LIST_CHUNK], 0, 1 << PASSAGE_BITS) for start in starts]
+        while spans:
+            some, first, end = spans.pop()
+            rows = self._query(f"{documents_in(some)} and number >= {first} and number < {end}", ["key", "vector"])
+            if len(rows) == PAGE:  # there may be more
+                half, middle = len(some) // 2, (first + end) // 2
+                spans += (
+                    [(some[:half], first, end), (some[half:], first, end)]
+                    if half
+                    else [(some, first, middle), (some, middle, end)]
+                )
+            elif rows:
+                scores = np.array([row["vector"] for row in rows], dtype=np.float32) @ vector
+                found += [(int(row["key"]), float(score)) for row, score in zip(rows, scores, strict=True)]
+        return found
+
+    def _matches(self, found: list[Found]) -> list[Match]:
         """The passages behind the keys. One that was removed since is left out."""
         cache = self._store.cache
         there = cache.get(self._collection, [key for key, _ in found])

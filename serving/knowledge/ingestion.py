@@ -220,8 +220,8 @@ class Ingestion:
         if passages > comfortable and store_id not in self._advised:
             self._advised.add(store_id)
             logger.warning(
-                "the vector store %s has %d passages; above %d a Milvus server answers much faster than the embedded "
-                "one: set `knowledge.index.uri`",
+                "the vector store %s has %d passages; above %d the embedded index takes long to open and much memory: "
+                "set `knowledge.index.uri` to a Milvus server",
                 store_id,
                 passages,
                 comfortable,

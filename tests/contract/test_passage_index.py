@@ -1,6 +1,7 @@
 """What every passage index does: the reference in memory, Milvus Lite, and a Milvus server."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -236,6 +237,33 @@ def test_a_store_that_cannot_search_words_says_so_and_finds_nothing(store: Index
     index.add([Passage(1, 0, "the quick brown fox")], vectors(1))
     found = index.search_lexical("fox", 5, all_of(range(2)))
     assert bool(found) == store.capabilities.lexical == ("no BM25" not in store.capabilities.description)
+
+
+def test_a_server_finds_all_that_is_allowed_also_where_its_index_does_not(milvus_server: MilvusServer) -> None:
+    from retrieval.indexes.milvus import MilvusIndexStore
+
+    store = MilvusIndexStore(milvus_server.uri)
+    index = store.create("built", SPEC)
+    index.add(passages(range(100), each=10), vectors(1_000))
+    store.call(lambda client: client.flush("loraplex_built"))
+
+    def rows_indexed() -> int:
+        told = store.call(lambda client: client.describe_index("loraplex_built", "vector"))
+        return int(told["total_rows"]) - int(told["pending_index_rows"])
+
+    deadline = time.monotonic() + 60
+    while rows_indexed() < 1_000:
+        assert time.monotonic() < deadline, "the server did not index its rows"
+        time.sleep(0.2)
+    # What is read again comes with its index; before, a server reads all rows of what it has not indexed yet.
+    store.call(lambda client: client.release_collection("loraplex_built"))
+    store.call(lambda client: client.load_collection("loraplex_built"))
+    for seed in range(20):
+        found = index.search_dense(vectors(1, seed)[0], 10, selecting({7}, set(range(100))))
+        assert [match.passage.document for match in found] == [7] * 10
+        assert [match.score for match in found] == sorted((match.score for match in found), reverse=True)
+    store.drop("built")
+    store.close()
 
 
 def test_lite_keeps_what_was_added_when_it_is_opened_again(tmp_path: Path) -> None:

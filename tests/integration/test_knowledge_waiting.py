@@ -91,4 +91,4 @@ async def test_a_store_that_has_outgrown_where_it_lives_is_told_once(
             await settled(http, store)
     told = [record.getMessage() for record in caplog.records if "knowledge.index.uri" in record.getMessage()]
     assert len(told) == 1
-    assert "above 1 a Milvus server answers much faster" in told[0]
+    assert "above 1 the embedded index takes long to open" in told[0]

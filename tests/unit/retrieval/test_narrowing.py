@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retrieval.indexes import narrowing
 from retrieval.indexes.narrowing import Found, attempts, search
-from retrieval.selection import Selection
+from retrieval.selection import Numbers, Selection
 from retrieval.types import PASSAGE_BITS
 
 
@@ -18,23 +18,27 @@ def selection(allowed: set[int], denied: set[int]) -> Selection:
 
 
 class Rows:
-    """An index that understands the expressions, and may leave something out unless told to be thorough."""
+    """An index that understands the expressions, and may leave something out unless it reads everything."""
 
     def __init__(self, documents: list[int], missing: frozenset[int] = frozenset()) -> None:
         self.matches = [(one << PASSAGE_BITS | place, 1 - place / 1000) for place, one in enumerate(documents)]
         self.missing = missing
-        self.asked: list[tuple[int, str, bool]] = []
+        self.asked: list[tuple[int, str]] = []
 
-    def find(self, limit: int, expression: str, thorough: bool) -> list[Found]:  # noqa: FBT001
-        self.asked.append((limit, expression, thorough))
+    def find(self, limit: int, expression: str) -> list[Found]:
+        self.asked.append((limit, expression))
         listed = {int(number) for number in re.findall(r"\d+", expression)}
         keep = [
             (key, score)
             for key, score in self.matches
             if (not expression or (key >> PASSAGE_BITS in listed) is not expression.startswith("not"))
-            and (thorough or key % (1 << PASSAGE_BITS) not in self.missing)
+            and key % (1 << PASSAGE_BITS) not in self.missing
         ]
         return keep[:limit]
+
+    def exactly(self, documents: Numbers) -> list[Found]:
+        there = set(documents.tolist())
+        return [(key, score) for key, score in self.matches if key >> PASSAGE_BITS in there][::-1]
 
 
 @given(
@@ -59,19 +63,19 @@ def test_the_best_k_allowed_passages_are_found(
         whole, gappy = Rows(documents), Rows(documents, missing)
         chosen = selection(allowed, others - allowed)
         exact = [match for match in whole.matches if match[0] >> PASSAGE_BITS in allowed][:k]
-        assert search(whole.find, k, chosen, approximate=False) == exact
-        assert len(search(gappy.find, k, chosen, approximate=True)) == len(exact)
+        assert search(whole.find, k, chosen) == exact
+        assert len(search(gappy.find, k, chosen, exactly=gappy.exactly)) == len(exact)
 
 
 def test_without_restrictions_one_search_without_an_expression_is_enough() -> None:
     rows = Rows(list(range(100)))
-    assert len(search(rows.find, 10, selection(set(range(100)), set()), approximate=True)) == 10
-    assert rows.asked == [(18, "", False)]
+    assert len(search(rows.find, 10, selection(set(range(100)), set()))) == 10
+    assert rows.asked == [(18, "")]
 
 
 def test_where_nothing_is_allowed_nothing_is_asked() -> None:
     rows = Rows([1, 2, 3])
-    assert search(rows.find, 10, selection(set(), {1, 2, 3}), approximate=True) == []
+    assert search(rows.find, 10, selection(set(), {1, 2, 3})) == []
     assert rows.asked == []
 
 
