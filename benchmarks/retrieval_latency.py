@@ -5,12 +5,14 @@ import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from typing import Any
 
 import numpy as np
 import psutil
+from pymilvus import MilvusClient
 
 from benchmarks.fleet import say
 from benchmarks.report import Target
@@ -29,6 +31,7 @@ WORDS_EACH = 60
 VOCABULARY = 30_000
 TOPICS = 500
 INDEX_S = 300.0
+COLLECTION = "loraplex_bench"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,8 @@ class _Cell:
         filled_s = perf_counter() - began
         _until_indexed(self._store)
         asked = {scenario.name: self._ask(scenario, questions) for scenario in SCENARIOS}
+        if isinstance(self._store, MilvusIndexStore):
+            asked["the server alone, 10 keys, unfiltered"] = self._ask_server(self._store, questions)
         return {
             "passages_per_s": round(self._size / filled_s),
             "memory_mib": psutil.Process().memory_info().rss // 2**20,
@@ -130,6 +135,19 @@ class _Cell:
         """Words with Zipf's frequencies."""
         return " ".join(f"w{min(int(self._words.paretovariate(0.7)), VOCABULARY)}" for _ in range(words))
 
+    def _ask_server(self, store: MilvusIndexStore, questions: int) -> dict[str, Any]:
+        """What Milvus and its client take by themselves, after the same work before it."""
+        times: list[float] = []
+        params = {"metric_type": "COSINE", "params": {"ef": 64}}
+        for _ in range(questions):
+            data = self._embedder.embed_queries([self._text(8)])[:1].tolist()
+            began = perf_counter()
+            store.call(
+                partial(MilvusClient.search, collection_name=COLLECTION, data=data, limit=10, search_params=params)
+            )
+            times.append(perf_counter() - began)
+        return {"dense": quantiles_ms(times)}
+
     def _ask(self, scenario: Scenario, questions: int) -> dict[str, Any]:
         retriever = Retriever(self._index, lambda: self._table, self._embedder)
         laps: list[Retrieved] = []
@@ -149,10 +167,9 @@ def _until_indexed(store: IndexStore) -> None:
     """Let a server build its index first: what is measured is how it answers, not how it builds."""
     if not isinstance(store, MilvusIndexStore):
         return
-    collection = "loraplex_bench"
-    store.call(lambda client: client.flush(collection))
+    store.call(lambda client: client.flush(COLLECTION))
     deadline = monotonic() + INDEX_S
-    while int(store.call(lambda client: client.describe_index(collection, "vector"))["pending_index_rows"]):
+    while int(store.call(lambda client: client.describe_index(COLLECTION, "vector"))["pending_index_rows"]):
         if monotonic() > deadline:
             raise TimeoutError("the server did not index its rows")
         sleep(0.5)

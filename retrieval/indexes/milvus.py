@@ -161,6 +161,10 @@ class MilvusIndex:
                 ranges += [(first, middle), (middle, end)]
         return found
 
+    def _read(self, expression: str, fields: list[str]) -> list[dict[str, Any]]:
+        """Rows for a search, which may be as late as a search itself."""
+        return self._store.query(self._collection, expression, fields, consistency_level="Session")
+
     def _query(self, expression: str, fields: list[str]) -> list[dict[str, Any]]:
         return self._store.query(self._collection, expression, fields)
 
@@ -186,7 +190,7 @@ class MilvusIndex:
         spans = [(documents[start : start + LIST_CHUNK], 0, 1 << PASSAGE_BITS) for start in starts]
         while spans:
             some, first, end = spans.pop()
-            rows = self._query(f"{documents_in(some)} and number >= {first} and number < {end}", ["key", "vector"])
+            rows = self._read(f"{documents_in(some)} and number >= {first} and number < {end}", ["key", "vector"])
             if len(rows) == PAGE:  # there may be more
                 half, middle = len(some) // 2, (first + end) // 2
                 spans += (
@@ -205,7 +209,7 @@ class MilvusIndex:
         there = cache.get(self._collection, [key for key, _ in found])
         missing = [key for key, _ in found if key not in there]
         for start in range(0, len(missing), PAGE):
-            rows = self._query(f"key in [{','.join(map(str, missing[start : start + PAGE]))}]", FIELDS)
+            rows = self._read(f"key in [{','.join(map(str, missing[start : start + PAGE]))}]", FIELDS)
             fetched = list(map(passage_of, rows))
             cache.put(self._collection, fetched)
             there |= {passage.key: passage for passage in fetched}
