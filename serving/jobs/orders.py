@@ -89,17 +89,17 @@ def check_recipe(request: JobRequest, max_rank: int) -> None:
 
 
 def _check_fields(request: JobRequest) -> None:
+    kind = RECIPES[request.method]
     try:
-        RECIPES[request.method].model_validate(
-            {**request.recipe, "name": "adapter", "base_model": "base", "train": TRAIN}
-        )
+        kind.model_validate({**request.recipe, "name": "adapter", "base_model": "base", "train": TRAIN})
     except ValidationError as error:
-        for problem in error.errors(include_url=False):
-            place = [str(part) for part in problem["loc"]]
-            if place and place[0] in request.recipe:
-                unknown = problem["type"] == "extra_forbidden"
-                what = "is no field of a recipe" if unknown else problem["msg"].removeprefix("Value error, ")
-                raise _refused(".".join(place), what) from None
+        problem = error.errors(include_url=False)[0]
+        # A recipe refuses what serving would refuse as a whole, before it looks at its fields.
+        unserved = next((key for key in request.recipe if key not in kind.model_fields), "")
+        place = ".".join(map(str, problem["loc"])) or unserved
+        unknown = problem["type"] == "extra_forbidden"
+        what = problem["msg"].removeprefix("Value error, ").removeprefix(f"`{place}`: ")
+        raise _refused(place, "is no field of a recipe" if unknown else f"is refused: {what.rstrip('.')}") from None
 
 
 def full_recipe(request: JobRequest, *, adapter: str, base_model: str, seed: int, max_rank: int) -> dict[str, Any]:

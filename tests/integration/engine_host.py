@@ -49,18 +49,27 @@ async def start(engine: VllmEngine) -> None:
     tell("ready", version=info.version, pids=descendants())
 
 
+def _title(pid: int) -> str:
+    try:
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 async def cancelled_start(engine: VllmEngine) -> None:
     """Begin a start, give it up once its processes are there, and name what is left."""
     begun = asyncio.Event()
 
     def progress(message: str) -> None:
         tell("progress", message=message)
-        if "engine core" in message:
+        if "processes" in message:
             loop.call_soon_threadsafe(begun.set)
 
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(engine.start(progress))
     await asyncio.wait({task, asyncio.create_task(begun.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    while not task.done() and not any("EngineCore" in _title(pid) for pid in descendants()):  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
     pids = descendants()
     task.cancel()
     await asyncio.wait((task,))

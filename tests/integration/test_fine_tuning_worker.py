@@ -106,7 +106,8 @@ async def test_the_control_plane_ends_and_the_job_goes_on_under_the_next(tmp_pat
         done = await ended(client, job.id)
         steps = [one.step_number async for one in client.fine_tuning.jobs.checkpoints.list(job.id)]
     assert done.status == "succeeded", done.error
-    assert sorted(set(steps)) == list(range(10, STEPS + 1, 10))
+    # The trainer that was asked to end wrote one more, wherever it was.
+    assert set(steps) >= set(range(10, STEPS + 1, 10))
 
 
 async def test_a_bad_row_fails_the_job_with_its_line(tmp_path: Path) -> None:
@@ -117,4 +118,4 @@ async def test_a_bad_row_fails_the_job_with_its_line(tmp_path: Path) -> None:
     assert job.error is not None
     assert job.error.param == "training_file"
     assert "17" in job.error.message
-    assert "assistant" in job.error.message
+    assert "`messages`" in job.error.message
