@@ -26,7 +26,7 @@ def main() -> int:
         "--without-reranking",
         default=False,
         action="store_true",
-        help="leave late interaction out: it takes half an hour",
+        help="leave late interaction out, which takes some minutes",
     )
     latency = part_options(parser, "latency")
     latency("--milvus", help="URL of a Milvus server; without it Milvus Lite is measured")

@@ -9,17 +9,17 @@ from typing import Any
 from benchmarks.fleet import say
 from benchmarks.report import Target
 from benchmarks.retrieval_sets import JudgedSet, codebase, cranfield
-from retrieval.embedding import SentenceTransformersEmbedder
+from retrieval.embedding import SentenceTransformersEmbedder, TokenEmbedder
 from retrieval.fusion import FusionMethod, fuse
 from retrieval.indexes.milvus import open_milvus
 from retrieval.indexes.protocol import IndexSpec, IndexStore, PassageIndex
 from retrieval.ingest import limits_for, make_edition
 from retrieval.ir_metrics import Measure, Qrels, mean_over
-from retrieval.rerank import LateInteractionReranker, Reranker
+from retrieval.rerank import LateInteractionReranker
 from retrieval.retriever import DENSE, LEXICAL, RetrievalOptions, Retriever
 from retrieval.selection import DocumentTable
 from retrieval.tuning import ArmLists, split, tune_fusion
-from retrieval.types import Access, DocumentMeta, Match
+from retrieval.types import Access, DocumentMeta, Match, Vectors
 
 MEASURES = {
     "codebase_rag": ("recall@5", "recall@10", "recall@20"),
@@ -49,19 +49,18 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Target], 
 
 
 class _Remembering:
-    """A reranker that reads each pair once, whatever the weight that its score then gets."""
+    """Makes the token vectors of each text once, however many questions and weights they are compared for."""
 
-    def __init__(self, reranker: Reranker) -> None:
-        self._reranker = reranker
-        self._known: dict[tuple[str, str], float] = {}
-        self.name = reranker.name
+    def __init__(self, embedder: TokenEmbedder) -> None:
+        self._embedder = embedder
+        self._known: dict[tuple[str, bool], Vectors] = {}
 
-    def score(self, query: str, texts: Sequence[str]) -> list[float]:
-        """See Reranker."""
-        missing = [text for text in texts if (query, text) not in self._known]
-        for text, score in zip(missing, self._reranker.score(query, missing), strict=True):
-            self._known[query, text] = score
-        return [self._known[query, text] for text in texts]
+    def token_vectors(self, texts: Sequence[str], *, query: bool) -> list[Vectors]:
+        """See TokenEmbedder."""
+        missing = [text for text in dict.fromkeys(texts) if (text, query) not in self._known]
+        for text, vectors in zip(missing, self._embedder.token_vectors(missing, query=query), strict=True):
+            self._known[text, query] = vectors
+        return [self._known[text, query] for text in texts]
 
 
 class _Bench:
@@ -80,7 +79,7 @@ class _Bench:
         self._index: PassageIndex = store.create("bench", IndexSpec(embedder.dimension, embedder.fingerprint))
         self._table = DocumentTable({number: DocumentMeta(name) for number, name in enumerate(self._names)})
         self._measures = [Measure(name) for name in MEASURES[judged.name]]
-        self._reranker = _Remembering(LateInteractionReranker(embedder))
+        self._reranker = LateInteractionReranker(_Remembering(embedder))
         self._without_reranking: bool = options.without_reranking
         self._questions = dict(list(judged.questions.items())[: 24 if options.quick else None])
 

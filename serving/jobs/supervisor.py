@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ _LOOK_S = 5.0
 _CLEAN_S = 3600.0
 _ORPHAN_S = 3600.0
 _DAY_S = 86_400.0
+_JOB = re.compile(r"ftjob-[0-9a-f]+(\.partial)?")
+"""What this program makes in its folder; an operator may have put more there."""
 
 
 class JobSupervisor:
@@ -124,8 +127,8 @@ class JobSupervisor:
             await asyncio.to_thread(partial(self._jobs.change, job.id, announced=True))
 
     def _clean(self) -> None:
-        """Remove folders of jobs that ended long ago, and those that have no job."""
-        folders = {path.name: path for path in self._root.iterdir() if path.is_dir()}
+        """Remove folders of jobs that ended long ago, and those that have no job. What else lies there is not ours."""
+        folders = {path.name: path for path in self._root.iterdir() if path.is_dir() and _JOB.fullmatch(path.name)}
         kept = self._jobs.kept(list(folders), int(time.time() - self._keep_s))
         for name, path in folders.items():
             # A younger one may be of a job that is about to be recorded.

@@ -317,18 +317,18 @@ async def test_a_paused_trainer_that_does_not_end_is_ended(tmp_path: Path) -> No
         assert it.job().status is JobStatus.PAUSED
 
 
-async def test_folders_go_a_while_after_their_jobs_and_strangers_at_once(tmp_path: Path) -> None:
+async def test_folders_go_a_while_after_their_jobs_and_what_is_not_ours_stays(tmp_path: Path) -> None:
     long_ago = time.time() - 3 * 86_400
     async with house(tmp_path, lambda _: None) as it:
         for job_id in ("ftjob-1", "ftjob-2", "ftjob-3"):
             it.add(job_id)
         it.jobs.change("ftjob-2", status="succeeded", finished_at=int(long_ago), announced=True)
         it.jobs.change("ftjob-3", status="failed", finished_at=int(time.time()))
-        for name in ("ftjob-1", "ftjob-2", "ftjob-3", "ftjob-4.partial", "young"):
+        for name in ("ftjob-1", "ftjob-2", "ftjob-3", "ftjob-4.partial", "ftjob-5", "somebody's data"):
             (it.root / name).mkdir(exist_ok=True)
-            os.utime(it.root / name, (time.time(), time.time() if name == "young" else long_ago))
+            os.utime(it.root / name, (time.time(), time.time() if name == "ftjob-5" else long_ago))
         await it.supervisor.start()
         await until(lambda: not (it.root / "ftjob-2").exists() and not (it.root / "ftjob-4.partial").exists())
         left = sorted(path.name for path in it.root.iterdir())
 
-    assert left == ["ftjob-1", "ftjob-3", "young"]
+    assert left == ["ftjob-1", "ftjob-3", "ftjob-5", "somebody's data"]
