@@ -261,5 +261,5 @@ def test_postgresql_counts_answered_requests_in_64_bits() -> None:
         v0002_life.upgrade()
 
     (migrated,) = re.findall(r"CREATE TABLE answered_requests \(\s*id (\w+)", written.getvalue())
-    declared = str(CreateTable(tables.requests).compile(dialect=postgresql.dialect()))
+    declared = str(CreateTable(tables.requests).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
     assert (migrated, "id BIGSERIAL" in declared) == ("BIGSERIAL", True)

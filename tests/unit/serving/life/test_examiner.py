@@ -121,7 +121,7 @@ async def test_a_first_version_that_gives_no_answers_is_not_passed(tmp_path: Pat
     suite.write_text("name: s\ncases: cases.jsonl\nscorers:\n  - kind: regex\n    pattern: 'a'\n")
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        exam = {
+        exam: dict[str, Any] = {
             "base_url": f"http://127.0.0.1:{port}/v1",
             "suite": str(suite),
             "candidate": NEW,
