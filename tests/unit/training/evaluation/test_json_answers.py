@@ -117,8 +117,9 @@ def test_expressions_of_a_schema_are_searched_for(tmp_path: Path) -> None:
         "patternProperties": {"^n_": {"type": "integer"}},
         "additionalProperties": {"type": "boolean"},
     }
-    good = {"a": "xy", "n_1": 1, "rest": True}
-    for number, (changes, valid) in enumerate([({}, 1), ({"a": "y"}, 0), ({"n_2": "1"}, 0), ({"more": 1}, 0)]):
+    good: dict[str, object] = {"a": "xy", "n_1": 1, "rest": True}
+    cases: list[tuple[dict[str, object], int]] = [({}, 1), ({"a": "y"}, 0), ({"n_2": "1"}, 0), ({"more": 1}, 0)]
+    for number, (changes, valid) in enumerate(cases):
         answer = json.dumps(good | changes)
         assert _scores(tmp_path / str(number), answer, good, json_schema=schema)["schema_valid"] == valid
 
