@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from time import monotonic, perf_counter, sleep
 from typing import Any
 
@@ -21,9 +22,12 @@ from retrieval.embedding import Embedder, SentenceTransformersEmbedder, normalis
 from retrieval.filters import Filter, parse_filter
 from retrieval.indexes.milvus import MilvusIndexStore, open_milvus
 from retrieval.indexes.protocol import IndexSpec, IndexStore, PassageIndex
+from retrieval.rerank import LateInteractionReranker
 from retrieval.retriever import Retrieved, Retriever
 from retrieval.selection import DocumentTable
+from retrieval.token_cache import CachedTokenVectors
 from retrieval.types import Access, DocumentMeta, Passage, Vectors
+from serving.settings.knowledge import RerankerSettings
 
 PASSAGES_EACH = 10
 BATCH = 2_000
@@ -31,6 +35,7 @@ WORDS_EACH = 60
 VOCABULARY = 30_000
 TOPICS = 500
 INDEX_S = 300.0
+RERANKED_QUESTIONS = 30
 COLLECTION = "loraplex_bench"
 
 
@@ -73,7 +78,25 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Target], 
         results[f"{size} passages"] = cell
         if size == 100_000:
             targets += _targets(cell, server=options.milvus is not None)
-    return {"store": options.milvus or "lite", **results}, targets, []
+    reranking = _reranking(embedder, 5 if options.quick else RERANKED_QUESTIONS)
+    return {"store": options.milvus or "lite", **results, "late interaction": reranking}, targets, []
+
+
+def _reranking(embedder: SentenceTransformersEmbedder, questions: int) -> dict[str, Any]:
+    """What a second look takes when it sees the passages for the first time, and when it has seen them."""
+    words, top = random.Random(0), RerankerSettings().top
+    reranker = LateInteractionReranker(CachedTokenVectors(embedder, RerankerSettings().cache_bytes))
+    asked = [(_text(words, 8), [_text(words, WORDS_EACH) for _ in range(top)]) for _ in range(questions)]
+    times: dict[str, list[float]] = {"new passages": [], "known passages": []}
+    for name in times:
+        for question, texts in asked:
+            began = perf_counter()
+            reranker.score(question, texts)
+            times[name].append(perf_counter() - began)
+    tokens = mean(embedder.count_tokens([text for _, texts in asked for text in texts]))
+    return {"passages": top, "tokens of a passage": round(tokens)} | {
+        name: quantiles_ms(taken) for name, taken in times.items()
+    }
 
 
 class _Cell:
@@ -119,7 +142,7 @@ class _Cell:
         for start in range(0, self._size, BATCH):
             count = min(BATCH, self._size - start)
             passages = [
-                Passage((start + one) // PASSAGES_EACH, (start + one) % PASSAGES_EACH, self._text(WORDS_EACH))
+                Passage((start + one) // PASSAGES_EACH, (start + one) % PASSAGES_EACH, _text(self._words, WORDS_EACH))
                 for one in range(count)
             ]
             yield passages, self._vectors(count)
@@ -131,16 +154,12 @@ class _Cell:
             near + self._draw.normal(scale=0.6 / np.sqrt(near.shape[1]), size=near.shape).astype(np.float32)
         )
 
-    def _text(self, words: int) -> str:
-        """Words with Zipf's frequencies."""
-        return " ".join(f"w{min(int(self._words.paretovariate(0.7)), VOCABULARY)}" for _ in range(words))
-
     def _ask_server(self, store: MilvusIndexStore, questions: int) -> dict[str, Any]:
         """What Milvus and its client take by themselves, after the same work before it."""
         times: list[float] = []
         params = {"metric_type": "COSINE", "params": {"ef": 64}}
         for _ in range(questions):
-            data = self._embedder.embed_queries([self._text(8)])[:1].tolist()
+            data = self._embedder.embed_queries([_text(self._words, 8)])[:1].tolist()
             began = perf_counter()
             store.call(
                 partial(MilvusClient.search, collection_name=COLLECTION, data=data, limit=10, search_params=params)
@@ -153,7 +172,7 @@ class _Cell:
         laps: list[Retrieved] = []
         total: list[float] = []
         for number in range(questions + 3):
-            question = self._text(8)
+            question = _text(self._words, 8)
             began = perf_counter()
             found = retriever.retrieve(question, 10, scenario.access, 1, scenario.condition)
             if number >= 3:
@@ -161,6 +180,11 @@ class _Cell:
                 laps.append(found)
         fewest = min(len(one.hits) for one in laps)
         return {"total": quantiles_ms(total), **_by_stage(laps), "fewest_hits": fewest}
+
+
+def _text(draw: random.Random, words: int) -> str:
+    """Words with Zipf's frequencies."""
+    return " ".join(f"w{min(int(draw.paretovariate(0.7)), VOCABULARY)}" for _ in range(words))
 
 
 def _until_indexed(store: IndexStore) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import httpx
 import numpy as np
 
-from retrieval.errors import EmbedderUnavailable
+from retrieval.errors import EmbedderUnavailable, RerankerUnavailable
 from retrieval.refusal import refuse_rejected
 from retrieval.turns import Turns, in_turns
 from retrieval.types import Vectors
@@ -19,6 +19,9 @@ _CHARACTERS_PER_TOKEN = 3
 """For models behind a URL, whose tokenizer is not here: an estimate on the safe side for English and code."""
 
 _COUNTED_AT_ONCE = 1_024
+
+_TOKEN_BATCH = 8
+"""Passages whose token vectors are made in one turn: whoever asks meanwhile waits for no more."""
 
 
 class Embedder(Protocol):
@@ -60,7 +63,7 @@ class TokenEmbedder(Protocol):
     """An embedder that also gives a vector for each token, which late interaction compares."""
 
     def token_vectors(self, texts: Sequence[str], *, query: bool) -> list[Vectors]:
-        """For each text, shape ``(tokens, dimension)``, special tokens left out."""
+        """For each text, shape ``(tokens, dimension)``, special tokens left out. Raises RerankerUnavailable."""
         ...
 
 
@@ -130,7 +133,7 @@ class SentenceTransformersEmbedder:
             found = encode(part, output_value=None, batch_size=self._batch_size, show_progress_bar=False)
             return [_of_tokens(one, special) for one in found]
 
-        return in_turns(vectors, texts, self._batch_size, self._turns, urgent=True)
+        return in_turns(vectors, texts, min(self._batch_size, _TOKEN_BATCH), self._turns, urgent=True)
 
     def _encoded(self, encode: Any, texts: Sequence[str], *, urgent: bool) -> Vectors:
         def vectors(part: list[str]) -> list[Vectors]:
@@ -226,6 +229,8 @@ def normalised(vectors: Vectors) -> Vectors:
 
 
 def _of_tokens(found: Any, special: set[int]) -> Vectors:
+    if "token_embeddings" not in found or "input_ids" not in found:
+        raise RerankerUnavailable("the embedding model gives no vectors of tokens: set `knowledge.reranker.kind: off`")
     kept = [place for place, token in enumerate(found["input_ids"].tolist()) if token not in special]
     return normalised(found["token_embeddings"][kept].float().cpu().numpy())
 

@@ -80,7 +80,7 @@ class CachingEmbedder:
 
 
 class CachingTokenEmbedder(CachingEmbedder):
-    """The same over a TokenEmbedder, whose vectors for each token are not kept: they are many."""
+    """The same over a TokenEmbedder, whose vectors for each token are not in the file: they are many."""
 
     def __init__(self, embedder: Embedder, tokens: TokenEmbedder, path: Path, max_bytes: int) -> None:
         super().__init__(embedder, path, max_bytes)

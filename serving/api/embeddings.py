@@ -54,7 +54,7 @@ class EmbeddingsApi:
     def __init__(self, settings: KnowledgeSettings, models: Models) -> None:
         self._embedder_name = public_name(settings.embedder.model)
         kind, model = settings.reranker.kind, settings.reranker.model
-        self._reranker_name = None if kind == "off" else public_name(model) if model else LATE_INTERACTION
+        self._reranker_name = LATE_INTERACTION if kind == "off" or model is None else public_name(model)
         self._models = models
 
     def router(self) -> APIRouter:
@@ -89,7 +89,7 @@ class EmbeddingsApi:
 
     def rerank(self, request: Request, body: RerankBody) -> dict[str, Any]:
         """The texts that answer the question best, in the form of Cohere, Jina and vLLM."""
-        name = body.model or self._reranker_name or LATE_INTERACTION
+        name = body.model or self._reranker_name
         reranker = self._reranker(name)
         caller_of(request).require(name)
         texts = [one if isinstance(one, str) else one.text for one in body.documents]
@@ -109,12 +109,12 @@ class EmbeddingsApi:
         }
 
     def _reranker(self, name: str) -> Reranker:
-        configured = self._models.reranker() if name == self._reranker_name else None
-        if configured is not None:
-            return configured
         if name == LATE_INTERACTION:
             return self._models.late_interaction()
-        raise ModelNotFound(name)
+        configured = self._models.reranker() if name == self._reranker_name else None
+        if configured is None:
+            raise ModelNotFound(name)
+        return configured
 
 
 def public_name(model: str) -> str:

@@ -11,6 +11,7 @@ from retrieval.embedding import Closing, Embedder, OpenAIEmbedder, SentenceTrans
 from retrieval.embedding_cache import with_cache
 from retrieval.errors import DescriberUnavailable, EmbedderUnavailable, KnowledgeServerError, RerankerUnavailable
 from retrieval.rerank import CrossEncoderReranker, LateInteractionReranker, Reranker, UrlReranker
+from retrieval.token_cache import CachedTokenVectors
 from serving.config import KnowledgeSettings
 from serving.settings.knowledge import DEFAULT_EMBEDDER, DescriberSettings, EmbedderSettings
 
@@ -76,11 +77,18 @@ class Models:
         return once()
 
     def reranker(self) -> Reranker | None:
-        """The configured one; None where it is off. Raises KnowledgeServerError."""
-        return None if self._settings.reranker.kind == "off" else self._reranker()
+        """The one that searches use; None where there is none. Raises KnowledgeServerError."""
+        kind = self._settings.reranker.kind
+        if kind == "off" or (kind == "auto" and not isinstance(self.embedder(), TokenEmbedder)):
+            return None
+        return self._reranker()
 
     def late_interaction(self) -> Reranker:
-        """The one that needs no weights of its own. Raises EmbedderUnavailable, RerankerUnavailable."""
+        """The one that needs no weights of its own, and keeps nothing: how long a cache takes tells what documents say.
+
+        Raises:
+            EmbedderUnavailable, RerankerUnavailable: there are no token vectors to be had.
+        """
         return self._late()
 
     def close(self) -> None:
@@ -117,7 +125,10 @@ class Models:
             case "url":
                 key = secret(settings.api_key_env, RerankerUnavailable)
                 return UrlReranker(settings.url or "", settings.model or "", api_key=key)
-        return self.late_interaction()
+        tokens = self._token_embedder()
+        return LateInteractionReranker(
+            CachedTokenVectors(tokens, settings.cache_bytes) if settings.cache_bytes else tokens
+        )
 
 
 def _name(settings: EmbedderSettings) -> str:

@@ -150,7 +150,7 @@ class Searcher:
             fusion=FusionMethod(search.fusion),
             weights={DENSE: search.dense_weight, LEXICAL: search.lexical_weight},
             rerank_top=self._settings.reranker.top,
-            rerank_weight=self._settings.reranker.weight,
+            rerank_weight=self._settings.reranker.part,
             min_score=search.min_score,
         )
         return options if request.min_score is None else replace(options, min_score=request.min_score)

