@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, func, insert, select, text, update
 
 from adapters.database import Database
-from serving.jobs.tables import checkpoints, events, jobs
+from serving.jobs.tables import checkpoints, events, installation, jobs
 from serving.jobs.types import (
     STARTABLE,
     UNFINISHED,
@@ -27,6 +27,11 @@ class Jobs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def installation(self) -> str:
+        """What tells this installation from every other one."""
+        with self._database.reading() as connection:
+            return str(connection.execute(select(installation.c.name)).scalar_one())
 
     def add(self, record: JobRecord, first: Sequence[NewEvent]) -> JobRecord:
         """Store a job with its first events; its serial is given here."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from adapters.errors import AdapterServerError
 from serving.errors import NotReady
 from serving.jobs.driver import Driver
 from serving.jobs.folder import JobFolder
+from serving.jobs.launcher import is_at_work
 from serving.jobs.records import Jobs
 from serving.jobs.types import ACTIVE, Candidates, JobStatus, NewEvent
 from serving.waiting import happens_within
@@ -21,6 +23,7 @@ _LOOK_S = 5.0
 _CLEAN_S = 3600.0
 _ORPHAN_S = 3600.0
 _DAY_S = 86_400.0
+_OURS = re.compile(r"ftjob-[0-9a-f]{32}(\.partial)?")
 
 
 class JobSupervisor:
@@ -124,11 +127,15 @@ class JobSupervisor:
             await asyncio.to_thread(partial(self._jobs.change, job.id, announced=True))
 
     def _clean(self) -> None:
-        """Remove folders of jobs that ended long ago, and those that have no job."""
-        folders = {path.name: path for path in self._root.iterdir() if path.is_dir()}
+        """Remove folders of jobs that ended long ago, and those of ours that have no job."""
+        installation = self._jobs.installation()
+        folders = {path.name: path for path in self._root.iterdir() if _OURS.fullmatch(path.name) and path.is_dir()}
         kept = self._jobs.kept(list(folders), int(time.time() - self._keep_s))
         for name, path in folders.items():
             # A younger one may be of a job that is about to be recorded.
-            if name not in kept and time.time() - path.stat().st_mtime > _ORPHAN_S:
-                logger.info("the folder of %s is removed", name)
-                JobFolder(path).remove()
+            if name in kept or time.time() - path.stat().st_mtime <= _ORPHAN_S:
+                continue
+            if not JobFolder(path).belongs_to(installation) or is_at_work(path):
+                continue
+            logger.info("the folder of %s is removed", name)
+            JobFolder(path).remove()

@@ -39,7 +39,8 @@ def folder_of(root: Path, name: str, **plan: object) -> JobFolder:
     make_adapter(root / "made", base)
     folder = JobFolder(root / "jobs" / name)
     recipe = {"train": "train.jsonl", "seed": 1}
-    folder.write({"method": "sft", "recipe": recipe, "base": str(base), "allow": []}, planned(**plan), None)
+    orders = {"method": "sft", "recipe": recipe, "base": str(base), "allow": []}
+    folder.write(orders, planned(**plan), None, installation="us")
     return folder
 
 

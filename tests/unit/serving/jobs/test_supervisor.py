@@ -1,5 +1,6 @@
 """Jobs are seen through whatever fails: trainers, launchers, results, and those who hear of them."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -87,7 +88,7 @@ class House:
 
     def add(self, job_id: str = "ftjob-1") -> JobRecord:
         """A job that waits."""
-        JobFolder(self.root / job_id).write({}, b"", None)
+        JobFolder(self.root / job_id).write({}, b"", None, installation=self.jobs.installation())
         return self.jobs.add(a_job(job_id), [])
 
     def job(self, job_id: str = "ftjob-1") -> JobRecord:
@@ -317,18 +318,40 @@ async def test_a_paused_trainer_that_does_not_end_is_ended(tmp_path: Path) -> No
         assert it.job().status is JobStatus.PAUSED
 
 
-async def test_folders_go_a_while_after_their_jobs_and_strangers_at_once(tmp_path: Path) -> None:
-    long_ago = time.time() - 3 * 86_400
-    async with house(tmp_path, lambda _: None) as it:
-        for job_id in ("ftjob-1", "ftjob-2", "ftjob-3"):
-            it.add(job_id)
-        it.jobs.change("ftjob-2", status="succeeded", finished_at=int(long_ago), announced=True)
-        it.jobs.change("ftjob-3", status="failed", finished_at=int(time.time()))
-        for name in ("ftjob-1", "ftjob-2", "ftjob-3", "ftjob-4.partial", "young"):
-            (it.root / name).mkdir(exist_ok=True)
-            os.utime(it.root / name, (time.time(), time.time() if name == "young" else long_ago))
-        await it.supervisor.start()
-        await until(lambda: not (it.root / "ftjob-2").exists() and not (it.root / "ftjob-4.partial").exists())
-        left = sorted(path.name for path in it.root.iterdir())
+LONG_AGO = time.time() - 3 * 86_400
 
-    assert left == ["ftjob-1", "ftjob-3", "young"]
+
+async def test_folders_go_a_while_after_their_jobs_and_those_without_a_job_at_once(tmp_path: Path) -> None:
+    waiting, old, recent, partial, young, held = (f"ftjob-{number:032x}" for number in range(6))
+    partial += ".partial"
+    async with house(tmp_path, lambda _: None) as it:
+        for job_id in (waiting, old, recent):
+            it.add(job_id)
+        it.jobs.change(old, status="succeeded", finished_at=int(LONG_AGO), announced=True)
+        it.jobs.change(recent, status="failed", finished_at=int(time.time()))
+        for name in (partial, young, held):
+            JobFolder(it.root / name).write({}, b"", None, installation=it.jobs.installation())
+        with (it.root / held / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for name in (waiting, old, recent, partial, young, held):
+                os.utime(it.root / name, (time.time(), time.time() if name == young else LONG_AGO))
+            it.supervisor._clean()
+        left = {path.name for path in it.root.iterdir()}
+
+    assert left == {waiting, recent, young, held}
+
+
+async def test_what_is_not_ours_in_the_folder_stays(tmp_path: Path) -> None:
+    """The folder may be a share with other things in it, the jobs of another installation among them."""
+    others = [f"ftjob-{1:032x}", f"ftjob-{2:032x}.partial", "ftjob-backup", "photos"]
+    async with house(tmp_path, lambda _: None) as it:
+        for name in others:
+            JobFolder(it.root / name).write({}, b"", None, installation="them")
+        JobFolder(it.root / "ftjob-abc").write({}, b"", None, installation=it.jobs.installation())
+        (it.root / f"ftjob-{3:032x}").mkdir()
+        for path in it.root.iterdir():
+            os.utime(path, (LONG_AGO, LONG_AGO))
+        it.supervisor._clean()
+        left = {path.name for path in it.root.iterdir()}
+
+    assert left == {*others, "ftjob-abc", f"ftjob-{3:032x}"}
