@@ -136,6 +136,7 @@ class Driver:
     async def _step(self, rollout: Rollout, state: State, policy: RolloutSettings, alias: Alias) -> Phase:
         totals: dict[str, RoleCounts] = await self._run(lambda: self._signals.totals(rollout.id))
         evidence = Evidence(policy, self._tests, rollout.state.get("evidence"))
+        evidence.enter(alias, rollout.candidate)
         evidence.fold(totals)
         seen = Seen(self._clock(), alias, evidence.readings(), _requests(totals, state.phase), await self._live())
         after = decide(state, seen, policy)
