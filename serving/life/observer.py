@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from adapters.catalog import Catalog
 from adapters.errors import CatalogUnavailable
-from adapters.rollout_types import AnsweredRequest, RoleCounts
+from adapters.rollout_types import AnsweredRequest, Phase, RoleCounts
 from adapters.signal_records import SignalRecords
 from adapters.types import CatalogSnapshot, Role
 from monitoring.metrics import GatewayMetrics, RequestRecord
@@ -43,12 +43,22 @@ T = TypeVar("T")
 
 
 class Watch:
-    """What one request of a version under watch shows. Tell it the texts, then the end."""
+    """What one request of a version under watch shows. Tell it the texts, then the end.
 
-    def __init__(self, counts: RoleCounts, *, has_contract: bool, refusal: str | None) -> None:
+    Args:
+        only_copied: whether the request counts only where the candidate was given a copy: else the two would be
+            compared on different requests.
+    """
+
+    def __init__(
+        self, counts: RoleCounts, *, has_contract: bool, refusal: str | None, only_copied: bool = False
+    ) -> None:
         self._counts = counts
         self._has_contract = has_contract
         self._refusal = refusal
+        self._only_copied = only_copied
+        self.copied = False
+        """Whether the candidate was given a copy."""
         self._refused = False
         self._incomplete = False
 
@@ -62,6 +72,8 @@ class Watch:
 
     def ended(self, record: RequestRecord) -> None:
         """Count the request. What its caller got wrong or broke off says nothing of the version."""
+        if self._only_copied and not self.copied:
+            return
         counts = self._counts
         if record.outcome in _BAD:
             counts.note("errors", bad=True)
@@ -104,7 +116,7 @@ class Observer:
         mark = snapshot.watched.get(resolution.version or "")
         if mark is None or resolution.role not in (Role.STABLE, Role.CANARY):
             return None
-        return self._watch(mark.id, resolution.role, resolution)
+        return self._watch(mark.id, resolution.role, resolution, only_copied=mark.phase is Phase.SHADOW)
 
     def watch_shadow(self, version: str, resolution: Resolution, snapshot: CatalogSnapshot) -> Watch | None:
         """What to tell of a shadow's copy of a request."""
@@ -139,7 +151,7 @@ class Observer:
             self._answers.popleft()
             self._metrics.answer_forgotten()
 
-    def _watch(self, rollout: int, role: Role, resolution: Resolution) -> Watch:
+    def _watch(self, rollout: int, role: Role, resolution: Resolution, *, only_copied: bool = False) -> Watch:
         key = (rollout, role.value)
         counts = self._counts.get(key)
         if counts is None:
@@ -150,6 +162,7 @@ class Observer:
             counts,
             has_contract=task is not None and task.output is not None,
             refusal=None if retrieval is None else retrieval.refusal,
+            only_copied=only_copied,
         )
 
     # Writing
