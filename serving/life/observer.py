@@ -38,6 +38,7 @@ _LONGEST_ID = 256
 _TOOL_CALLS = ("tool_calls", "function_call")
 _BAD = ("server_error", "timeout", "unavailable")
 _GOOD = ("ok", "contract_violated")
+_BROKEN_OFF = "cancelled"
 
 T = TypeVar("T")
 
@@ -71,12 +72,18 @@ class Watch:
             self._refused |= is_refusal(text.text, self._refusal)
 
     def ended(self, record: RequestRecord) -> None:
-        """Count the request. What its caller got wrong or broke off says nothing of the version."""
+        """Count the request. What its caller got wrong says nothing of the version.
+
+        Of one that its caller broke off, the latency counts: as what it took until then, where it may have been more.
+        """
         if self._only_copied and not self.copied:
             return
         counts = self._counts
         if record.outcome in _BAD:
             counts.note("errors", bad=True)
+            return
+        if record.outcome == _BROKEN_OFF:
+            counts.took(*_latency(record))
             return
         if record.outcome not in _GOOD:
             return
@@ -85,10 +92,14 @@ class Watch:
         counts.note("incomplete", bad=self._incomplete)
         if self._has_contract:
             counts.note("contract", bad=record.contract_violation is not None)
-        if record.first_token_s is not None:
-            counts.took(FIRST_TOKEN, bucket_of(record.first_token_s))
-        else:
-            counts.took(WHOLE, bucket_of(record.duration_s))
+        counts.took(*_latency(record))
+
+
+def _latency(record: RequestRecord) -> tuple[str, int]:
+    """Its kind and bucket. A stream without a token had it no sooner than its end."""
+    if record.first_token_s is not None:
+        return FIRST_TOKEN, bucket_of(record.first_token_s)
+    return FIRST_TOKEN if record.streamed else WHOLE, bucket_of(record.duration_s)
 
 
 class Observer:
@@ -234,4 +245,5 @@ class Observer:
 
 def _size(counts: RoleCounts) -> int:
     """A number that grows with every request counted."""
-    return sum(n for n, _ in counts.signals.values())
+    requests = sum(n for n, _ in counts.signals.values())
+    return requests + sum(sum(found.values()) for found in counts.seconds.values())
