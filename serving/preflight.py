@@ -16,7 +16,12 @@ def preflight(config: GatewayConfig) -> list[str]:
     Imports what the configuration names, vLLM included (some seconds); starts nothing, loads no weights and opens no
     connection.
     """
-    return [*quick_preflight(config), *_adapter_problems(config), *_engine_problems(config)]
+    return [
+        *quick_preflight(config),
+        *_examination_problems(config),
+        *_adapter_problems(config),
+        *_engine_problems(config),
+    ]
 
 
 def quick_preflight(config: GatewayConfig) -> list[str]:
@@ -59,6 +64,16 @@ def _secret_problems(config: GatewayConfig) -> Iterator[str]:
     engine = config.engine
     if isinstance(engine, OpenAIEngineSettings) and engine.api_key_env and not os.environ.get(engine.api_key_env):
         yield f"`engine.api_key_env`: the environment variable {engine.api_key_env} is not set"
+
+
+def _examination_problems(config: GatewayConfig) -> Iterator[str]:
+    examined = [name for name, policy in config.adapters.rollouts.items() if policy.suite is not None]
+    variable = config.life.api_key_env
+    if examined and config.authentication_required and not os.environ.get(variable):
+        yield (
+            f"`life.api_key_env`: the environment variable {variable} is not set; the suite of "
+            f"`adapters.rollouts.{examined[0]}` could ask nothing"
+        )
 
 
 def _compiler_problems(config: GatewayConfig) -> Iterator[str]:

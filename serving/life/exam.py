@@ -2,8 +2,9 @@
 
 Reads FOLDER/exam.json, runs the suite against the candidate and the current version through the gateway, lets the gate
 compare the two, and writes FOLDER/result.json: ``{"candidate": run, "current": run or null, "verdict": verdict or
-null}``, or FOLDER/error.json: ``{"message"}`` with exit status 2. What was asked before is not asked again. It ends
-when its standard input closes: its parent has died.
+null}``, or FOLDER/error.json: ``{"message"}`` with exit status 2. A first version is compared with nothing, but its run
+must not have more errors than the gate's policy allows. What was asked before is not asked again. It ends when its
+standard input closes: its parent has died.
 """
 
 import asyncio
@@ -26,17 +27,22 @@ async def examine(folder: Path, api_key: str) -> dict[str, Any]:
     """What the examination in ``folder`` comes to. Raises TrainingError."""
     from training.evaluation.endpoint import Endpoint
     from training.evaluation.suite import load_suite
-    from training.gating.gate import decide
+    from training.gating.gate import check_errors, decide
     from training.gating.policy import GatePolicy
 
     exam = json.loads((folder / "exam.json").read_text(encoding="utf-8"))
     suite = load_suite(Path(exam["suite"]))
+    policy = GatePolicy.model_validate(exam["gate"])
     async with Endpoint(exam["base_url"], api_key) as endpoint:
         candidate = await _run(suite, endpoint, exam["candidate"], folder / "candidate.json", exam["concurrency"])
         current = None
         if exam["current"] is not None:
             current = await _run(suite, endpoint, exam["current"], folder / "current.json", exam["concurrency"])
-    verdict = None if current is None else decide(candidate, current, GatePolicy.model_validate(exam["gate"]))
+    verdict = None
+    if current is None:
+        check_errors("candidate", candidate, policy.max_errors)
+    else:
+        verdict = decide(candidate, current, policy)
     return {
         "candidate": _read(folder / "candidate.json"),
         "current": None if current is None else _read(folder / "current.json"),

@@ -99,7 +99,7 @@ def decide(candidate: SuiteRun, current: SuiteRun, policy: GatePolicy) -> Verdic
     """
     _check_suites(candidate, current)
     for name, run in (("candidate", candidate), ("current", current)):
-        _check_errors(name, run, policy.max_errors)
+        check_errors(name, run, policy.max_errors)
     rules = policy.rules(current.primary)
     values = {metric: _paired_values(candidate, current, metric, policy.max_errors) for metric in rules}
     comparisons = tuple(compare(metric, rule, *values[metric], policy) for metric, rule in rules.items())
@@ -133,7 +133,8 @@ def _check_suites(candidate: SuiteRun, current: SuiteRun) -> None:
         raise GateRefused(f"the runs have {len(ours)} cases; a comparison needs at least two")
 
 
-def _check_errors(name: str, run: SuiteRun, most: float) -> None:
+def check_errors(name: str, run: SuiteRun, most: float) -> None:
+    """Raises GateRefused where more than the share ``most`` of the requests of the run ``name`` have no answer."""
     errors = [result for result in run.results if result.answer.error is not None]
     if len(errors) > most * len(run.results):
         first = errors[0]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from serving.config import parse_config
-from serving.preflight import quick_preflight
+from serving.preflight import preflight, quick_preflight
 
 
 def _missing(**sections: Any) -> list[str]:
@@ -65,3 +65,23 @@ def test_a_database_driver_that_is_not_installed_is_named() -> None:
     (problem,) = _missing(state={"url": "postgresql+pg8000://h/d"})
 
     assert problem == "`state.url`: the driver of `postgresql+pg8000` is not installed"
+
+
+def test_an_examination_needs_a_key_where_the_gateway_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(authentication: str) -> list[str]:
+        sections: dict[str, Any] = {
+            "engine": _remote(),
+            "server": {"authentication": authentication},
+            "api_keys": [{"name": "a", "hash": f"sha256:{'0' * 64}"}],
+            "adapters": {"rollouts": {"triage": {"suite": "suite.yaml"}}},
+            "life": {"api_key_env": "EXAM_KEY"},
+        }
+        return preflight(parse_config({"model": {"id": "org/base"}} | sections))
+
+    monkeypatch.setenv("EXAM_KEY", "")
+    (problem,) = missing("required")
+    assert "EXAM_KEY is not set; the suite of `adapters.rollouts.triage`" in problem
+    assert missing("off") == []
+
+    monkeypatch.setenv("EXAM_KEY", "secret")
+    assert missing("required") == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import pytest
 
 from serving.config import parse_config
 from serving.errors import ExaminationFailed, InvalidRequest
+from serving.life.exam import examine
 from serving.life.examiner import SubprocessExaminer
 from serving.life.protocol import Examination
 from serving.life.reports import report_of
 from tests.lifecycle import until
+from training.errors import GateRefused
 
 NEW, OLD = "triage@22222222", "triage@11111111"
 
@@ -101,6 +104,33 @@ async def test_a_first_version_is_examined_without_a_gate(tmp_path: Path) -> Non
     finding = await examiner(tmp_path, writes("result.json", alone)).examine(examination(None))
     assert finding.passed
     assert [report.kind for report in finding.reports] == ["run"]
+
+
+async def test_a_first_version_that_gives_no_answers_is_not_passed(tmp_path: Path) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        await reader.readexactly(int(length[1]) if length else 0)
+        writer.write(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    (tmp_path / "cases.jsonl").write_text("\n".join(json.dumps({"id": str(n), "prompt": "hello"}) for n in range(3)))
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("name: s\ncases: cases.jsonl\nscorers:\n  - kind: regex\n    pattern: 'a'\n")
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        exam = {
+            "base_url": f"http://127.0.0.1:{port}/v1",
+            "suite": str(suite),
+            "candidate": NEW,
+            "current": None,
+            "gate": {},
+            "concurrency": 1,
+        }
+        (tmp_path / "exam.json").write_text(json.dumps(exam))
+        with pytest.raises(GateRefused, match="3 of 3 requests of the candidate run have no answer"):
+            await examine(tmp_path, "")
 
 
 @pytest.mark.parametrize(
