@@ -50,9 +50,8 @@ class SubprocessExaminer:
     async def examine(self, examination: Examination) -> Finding:
         """As the protocol says."""
         folder = self._folder / f"rollout-{examination.rollout}"
-        if (folder / "result.json").exists():
+        if await asyncio.to_thread(self._prepare, folder, examination):
             return await asyncio.to_thread(_read, folder, examination)
-        await asyncio.to_thread(self._prepare, folder, examination)
         try:
             async with asyncio.timeout(self._limit_s):
                 status = await self._run(folder)
@@ -62,21 +61,30 @@ class SubprocessExaminer:
             raise ExaminationFailed(f"the examination ended with status {status}: {_tail(folder / 'log.txt')}")
         return await asyncio.to_thread(_read, folder, examination)
 
-    def _prepare(self, folder: Path, examination: Examination) -> None:
+    def _prepare(self, folder: Path, examination: Examination) -> bool:
+        """Write down what is asked. Whether the folder holds the answer to just that already."""
         for other in self._folder.glob("rollout-*/result.json"):
             if time.time() - other.stat().st_mtime > _KEPT_S:
                 shutil.rmtree(other.parent, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "error.json").unlink(missing_ok=True)
         exam = {
             "base_url": f"{self._url.rstrip('/').removesuffix('/v1')}/v1",
             "suite": str(examination.suite),
+            "suite_digest": _digest(examination.suite),
             "candidate": examination.candidate,
             "current": examination.current,
             "gate": dict(examination.gate),
             "concurrency": CONCURRENCY,
         }
-        (folder / "exam.json").write_text(json.dumps(exam), encoding="utf-8")
+        asked = json.dumps(exam)
+        if _asked(folder) != asked:
+            # Another database begins to number its rollouts anew, and a suite can be edited.
+            shutil.rmtree(folder, ignore_errors=True)
+        elif (folder / "result.json").exists():
+            return True
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.json").unlink(missing_ok=True)
+        (folder / "exam.json").write_text(asked, encoding="utf-8")
+        return False
 
     async def _run(self, folder: Path) -> int:
         environment = dict(os.environ) | {"LORAPLEX_EXAMINER_KEY": os.environ.get(self._key_env, "")}
@@ -108,6 +116,25 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+def _asked(folder: Path) -> str | None:
+    """What was asked in the folder; None where nothing was."""
+    try:
+        return (folder / "exam.json").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _digest(path: Path) -> str | None:
+    """Of the suite's content; None where it cannot be read, which the examination itself will say."""
+    from training.errors import TrainingError
+    from training.evaluation.suite import load_suite
+
+    try:
+        return load_suite(path).digest
+    except (TrainingError, OSError):
+        return None
 
 
 def _read(folder: Path, examination: Examination) -> Finding:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ async def test_runs_and_verdict_become_reports(tmp_path: Path, monkeypatch: pyte
     assert asked == {
         "base_url": "http://127.0.0.1:8000/v1",
         "suite": "suite.yaml",
+        "suite_digest": None,
         "candidate": NEW,
         "current": OLD,
         "gate": {"alpha": 0.01},
@@ -89,6 +91,24 @@ async def test_a_finished_examination_is_not_made_again(tmp_path: Path) -> None:
     await examiner(tmp_path, writes("result.json", result())).examine(examination())
     again = await examiner(tmp_path, "raise SystemExit(9)").examine(examination())
     assert again.passed
+
+
+async def test_the_result_of_another_examination_with_the_same_number_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "cases.jsonl").write_text(json.dumps({"id": "1", "prompt": "hello"}))
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("name: s\ncases: cases.jsonl\nscorers:\n  - kind: regex\n    pattern: 'a'\n")
+    asked = examination(suite=str(suite))
+    await examiner(tmp_path, writes("result.json", result()) + "; (folder / 'candidate.json').touch()").examine(asked)
+    other = examiner(tmp_path, "assert not (folder / 'candidate.json').exists(); raise SystemExit(9)")
+    for changed in (replace(asked, candidate="triage@33333333"), replace(asked, gate={"alpha": 0.02})):
+        with pytest.raises(ExaminationFailed, match="status 9"):
+            await other.examine(changed)
+
+    await examiner(tmp_path, writes("result.json", result())).examine(asked)
+    assert (await other.examine(asked)).passed
+    suite.write_text(suite.read_text().replace("'a'", "'b'"))
+    with pytest.raises(ExaminationFailed, match="status 9"):
+        await other.examine(asked)
 
 
 async def test_a_verdict_that_is_not_passed_says_which_it_is(tmp_path: Path) -> None:
