@@ -104,7 +104,7 @@ class Driver:
             status = await self._watch(job.id, folder, trainer)
         except BaseException:
             # Whatever it was, no trainer stays behind that nobody watches.
-            trainer.kill()
+            await asyncio.to_thread(trainer.kill)
             raise
         await self._absorb(job.id, folder)
         if status is None:

@@ -101,3 +101,10 @@ def test_an_actor_that_dies_takes_its_trainer_with_it(tmp_path: Path, launcher: 
     assert ended(holding) == -9
     (tmp_path / "jobs" / "release").touch()
     assert ended(launcher.launch(first.path)) == 0
+
+
+def test_a_trainer_that_cannot_be_started_has_ended(tmp_path: Path, launcher: RayLauncher) -> None:
+    trainer = launcher.launch(tmp_path / "gone")
+
+    assert ended(trainer) > 0
+    assert ended(launcher.launch(folder_of(tmp_path, "next").path)) == 0, "the place is free again"

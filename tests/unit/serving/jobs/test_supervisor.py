@@ -1,9 +1,11 @@
 """Jobs are seen through whatever fails: trainers, launchers, results, and those who hear of them."""
 
+import asyncio
 import fcntl
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -290,6 +292,32 @@ async def test_a_slow_trainer_does_not_hold_up_the_end_of_the_gateway(tmp_path: 
 
     assert (slow.told, slow.poll()) == (1, None)
     assert job.status is JobStatus.QUEUED
+
+
+async def test_a_trainer_that_is_slow_to_kill_holds_up_nothing_else(tmp_path: Path) -> None:
+    async with house(tmp_path) as it:
+        loop = asyncio.get_running_loop()
+
+        class Distant(Ended):
+            """Is on another machine."""
+
+            def poll(self) -> int | None:
+                raise RuntimeError("no word of it")
+
+            def kill(self) -> None:
+                # Over only if the event loop goes on meanwhile.
+                asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(10)
+                killed.set()
+
+        class DistantOnes:
+            def launch(self, folder: Path) -> Distant:
+                return Distant(None)
+
+        killed = threading.Event()
+        it.supervisor._driver._launcher = DistantOnes()
+        it.add()
+        await it.supervisor.start()
+        await until(killed.is_set, "the trainer's end")
 
 
 async def test_a_paused_trainer_that_does_not_end_is_ended(tmp_path: Path) -> None:
