@@ -14,6 +14,8 @@ ADAPTER_FIELD = "loraplex_adapter"
 """Added to ``metadata`` of a response."""
 SATISFIED = "satisfied"
 VIOLATED = "violated"
+_CALLS = ("function_call", "custom_tool_call")
+"""Items of a response that the caller has to answer; searches are none."""
 
 
 @dataclass(slots=True)
@@ -77,11 +79,14 @@ def _label_response(response: JsonObject, resolution: Resolution) -> None:
 
 
 def _response_text(response: JsonObject) -> Iterator[FinishedText]:
+    items = response.get("output") or ()
+    messages = [item for item in items if item.get("type") == "message"]
+    if not messages and any(item.get("type") in _CALLS for item in items):
+        return
     parts = [
         part["text"]
-        for item in response.get("output") or ()
-        if item.get("type") == "message"
-        for part in item.get("content") or ()
+        for message in messages
+        for part in message.get("content") or ()
         if part.get("type") == "output_text"
     ]
     reason = "length" if response.get("status") == "incomplete" else "stop"
@@ -116,6 +121,8 @@ class ChoiceEvents:
         self._fingerprint = resolution.fingerprint
         self._include_usage = include_usage
         self._texts: dict[int, list[str]] | None = {} if keep_text else None
+        self._calling: set[int] = set()
+        """Choices that call a tool."""
         self.usage: JsonObject | None = None
         self.deltas = 0
         self.finished: list[FinishedText] = []
@@ -152,8 +159,12 @@ class ChoiceEvents:
         piece = choice.get("text") if delta is None else delta.get("content")
         if piece:
             texts.setdefault(index, []).append(piece)
+        if delta and delta.get("tool_calls"):
+            self._calling.add(index)
         if choice.get("finish_reason") is not None:
-            self.finished.append(FinishedText(choice, "".join(texts.pop(index, ())), choice["finish_reason"]))
+            text = "".join(texts.pop(index, ()))
+            if index not in self._calling:
+                self.finished.append(FinishedText(choice, text, choice["finish_reason"]))
 
 
 def _carries_text(choice: JsonObject) -> bool:
