@@ -45,6 +45,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
+_SERIAL = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only in a column of this type, which is of 64 bits there."""
+
 state = Table(
     "catalog_state",
     metadata,
@@ -153,7 +156,7 @@ signals = Table(
 requests = Table(
     "answered_requests",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", _SERIAL, primary_key=True, autoincrement=True),
     Column("at", UtcDateTime, nullable=False),
     Column("response_id", String(256), nullable=False),
     Column("request_id", String(128), nullable=False),

@@ -6,6 +6,8 @@ from alembic import op
 revision = "0002"
 down_revision: str | None = "0001"
 
+_SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
 
 def upgrade() -> None:
     """Add the tables, empty."""
@@ -52,7 +54,7 @@ def _create_counts() -> None:
     )
     op.create_table(
         "answered_requests",
-        sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("response_id", sa.String(256), nullable=False),
         sa.Column("request_id", sa.String(128), nullable=False),

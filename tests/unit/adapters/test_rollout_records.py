@@ -1,14 +1,22 @@
 """Reports, automatic rollouts, signals and the ledger, on a real SQLite."""
 
+import io
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
 
+from adapters import tables
 from adapters.catalog import Catalog
 from adapters.errors import RolloutConflict, VersionNotFound
+from adapters.migrations.versions import v0002_life
 from adapters.rollout_records import RolloutRecords
 from adapters.rollout_types import AnsweredRequest, Phase, Report, RoleCounts
 from adapters.signal_records import SignalRecords
@@ -242,3 +250,16 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
     assert catalog.snapshot().rollouts == {}
     assert Alias("triage").canary is None
     catalog.close()
+
+
+def test_postgresql_counts_answered_requests_in_64_bits() -> None:
+    written = io.StringIO()
+    context = MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": written, "target_metadata": tables.metadata}
+    )
+    with Operations.context(context):
+        v0002_life.upgrade()
+
+    (migrated,) = re.findall(r"CREATE TABLE answered_requests \(\s*id (\w+)", written.getvalue())
+    declared = str(CreateTable(tables.requests).compile(dialect=postgresql.dialect()))
+    assert (migrated, "id BIGSERIAL" in declared) == ("BIGSERIAL", True)
