@@ -119,7 +119,10 @@ class JobSupervisor:
         for job in await asyncio.to_thread(self._jobs.unannounced):
             if self._candidates is not None and job.version is not None:
                 try:
-                    await self._candidates.candidate(job.version, actor=job.owner)
+                    # With the job in its name, a second call for it is known as one.
+                    await self._candidates.candidate(job.version, actor=f"{job.owner} ({job.id})")
+                except (AdapterServerError, NotReady):
+                    raise
                 except Exception as error:
                     logger.exception("nobody took the candidate %s", job.version)
                     told = NewEvent(f"The rollout of {job.version} did not begin: {error}", time.time(), level="warn")

@@ -136,7 +136,7 @@ async def test_a_version_is_handed_on_once(tmp_path: Path) -> None:
         await it.supervisor.start()
         done = await it.ended()
 
-    assert heard.versions == [f"ada: {done.version}"]
+    assert heard.versions == [f"ada (ftjob-1): {done.version}"]
     assert done.trained_tokens == 5
 
 

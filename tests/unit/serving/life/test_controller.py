@@ -152,6 +152,19 @@ async def test_a_candidate_that_comes_during_a_rollout_stays_one_and_says_so(tmp
         assert (report.verdict, second in report.summary) == ("kept", True)
 
 
+async def test_a_candidate_that_is_handed_on_twice_is_rolled_out_once(tmp_path: Path) -> None:
+    async with house(tmp_path, Finding(passed=False, reason="did not pass the gate", reports=())) as (it, examiner):
+        await it.add("triage", 1, promote=True)
+        version = await it.add("triage", 2)
+        await it.life.candidate(version, actor="ada (ftjob-1)")
+        await until_phase(it, Phase.REFUSED)
+        await it.life.candidate(version, actor="ada (ftjob-1)")
+        assert len(it.life.records.last("triage", 9)) == 1
+        await it.life.candidate(version, actor="ada (ftjob-2)")
+        assert len(it.life.records.last("triage", 9)) == 2
+        assert examiner.asked
+
+
 async def test_an_examination_waits_for_a_replica(tmp_path: Path) -> None:
     async with house(tmp_path, passed(), replicas=0) as (it, examiner):
         await it.add("triage", 1, promote=True)

@@ -1,0 +1,46 @@
+"""Jobs while the state is away, or the control plane is on its way out."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from adapters.errors import CatalogUnavailable
+from serving.errors import NotReady
+from serving.jobs.types import JobStatus
+from tests.lifecycle import until
+from tests.unit.serving.jobs.test_supervisor import Ended, Heard, Scripted, house
+
+
+class Deaf(Heard):
+    """Cannot hear the first time."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error: Exception | None = error
+
+    async def candidate(self, version: str, *, actor: str) -> None:
+        """See Candidates."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        await super().candidate(version, actor=actor)
+
+
+@pytest.mark.parametrize("error", [CatalogUnavailable("away"), NotReady("stopping")])
+async def test_a_version_that_nobody_can_take_now_is_handed_on_later(tmp_path: Path, error: Exception) -> None:
+    heard = Deaf(error)
+    async with house(tmp_path, heard=heard) as it:
+        it.supervisor._driver._launcher = Scripted(it.succeed)
+        it.add()
+        await it.supervisor.start()
+
+        def taken() -> bool:
+            it.supervisor.wake()
+            return not it.jobs.unannounced() and it.job().finished_at is not None
+
+        await until(taken, "the version is taken")
+        done, messages = it.job(), it.messages()
+
+    assert heard.versions == [f"ada (ftjob-1): {done.version}"]
+    assert not any("did not begin" in message for message in messages)
