@@ -44,3 +44,26 @@ async def test_a_version_that_nobody_can_take_now_is_handed_on_later(tmp_path: P
 
     assert heard.versions == [f"ada (ftjob-1): {done.version}"]
     assert not any("did not begin" in message for message in messages)
+
+
+async def test_a_database_that_is_away_does_not_hold_up_the_end_of_the_gateway(tmp_path: Path) -> None:
+    trainer = Ended(None)
+
+    class Ones:
+        def launch(self, folder: Path) -> Ended:
+            return trainer
+
+    state, away = tmp_path / "state.db", tmp_path / "away.db"
+    async with house(tmp_path) as it:
+        it.supervisor._driver._launcher = Ones()
+        it.add()
+        await it.supervisor.start()
+        await until(lambda: it.job().fruitless_starts == 1)
+        it.database.close()
+        state.rename(away)
+        async with asyncio.timeout(10):
+            await it.supervisor.stop()
+        assert trainer.poll() == 75
+        it.database.close()
+        away.replace(state)
+        assert it.job().status is JobStatus.QUEUED
