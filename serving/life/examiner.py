@@ -14,7 +14,7 @@ from typing import Any
 
 from adapters.rollout_types import Report
 from serving.config import GatewayConfig
-from serving.errors import ExaminationFailed
+from serving.errors import ExaminationFailed, InvalidRequest
 from serving.life.exam import EXIT_REFUSED
 from serving.life.protocol import Examination, Finding
 from serving.life.reports import gate_report, run_report
@@ -146,6 +146,14 @@ def _read(folder: Path, examination: Examination) -> Finding:
         result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ExaminationFailed(f"the examination left no result: {error}") from error
+    try:
+        return _finding(examination, result)
+    except InvalidRequest as error:
+        raise ExaminationFailed(f"the examination left no result: {error}") from error
+
+
+def _finding(examination: Examination, result: dict[str, Any]) -> Finding:
+    """Raises InvalidRequest."""
     reports: list[Report] = [run_report(examination.candidate, result["candidate"])]
     if result["current"] is not None:
         compared = run_report(examination.candidate, result["current"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 import sys
 from dataclasses import replace
@@ -29,7 +30,7 @@ exam = json.loads((folder / "exam.json").read_text())
 """
 
 
-def run(model: str, *scores: float) -> dict[str, Any]:
+def run(model: str, *scores: float | str) -> dict[str, Any]:
     results = [
         {"case_id": str(number), "repeat": 0, "answer": {"text": "", "error": None}, "scores": {"accuracy": score}}
         for number, score in enumerate(scores)
@@ -167,6 +168,12 @@ async def test_an_examination_that_fails_says_why(tmp_path: Path, program: str, 
         await examiner(tmp_path, program).examine(examination())
 
 
+async def test_a_result_that_is_no_run_is_no_result(tmp_path: Path) -> None:
+    spoilt = result(candidate=run(NEW, "nan"))
+    with pytest.raises(ExaminationFailed, match="left no result: This is not a suite's run"):
+        await examiner(tmp_path, writes("result.json", spoilt)).examine(examination())
+
+
 async def test_an_examination_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     slow = examiner(tmp_path, "time.sleep(60)", examination_timeout_s=0.2)
     with pytest.raises(ExaminationFailed, match=r"longer than 0\.2 s"):
@@ -222,11 +229,25 @@ sys.exit(exam.main())
         {"kind": "note", "summary": "s", "verdict": 1},
         {"kind": "n" * 33, "summary": "s"},
         {"kind": "note", "summary": "s", "verdict": "v" * 33},
+        {"kind": "note", "summary": "half of \ud83d"},
+        {"kind": "note", "summary": "s", "body": {"deep": [{"\udc00": 1}]}},
+        {"kind": "note", "summary": "s", "body": {"loss": math.nan}},
+        {"passed": True, "reason": "r", "flips": 5},
+        {"passed": True, "reason": "r", "flips": None},
+        run("m", 10**400),
+        run("m", "inf"),
     ],
 )
 def test_what_is_no_report_is_refused(data: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         report_of(NEW, data)
+
+
+def test_texts_of_reports_lose_what_no_database_keeps() -> None:
+    gate = report_of(NEW, {"passed": False, "reason": "a\x00b", "outcome": "un\x00decided"})
+    assert (gate.summary, gate.verdict) == ("ab", "undecided")
+    made = run(NEW, 1) | {"suite": "tri\x00age"}
+    assert report_of(NEW, made).summary == "triage: accuracy 1.0000 over 1 cases"
 
 
 def test_a_report_of_ones_own_is_taken_as_it_is() -> None:
