@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, PlainValidator, StrictInt, StrictStr, mo
 
 from serving.api.bodies import Body, KeptText
 from serving.jobs.events_file import shown_metrics
+from serving.jobs.orders import MOST
 from serving.jobs.types import Checkpoint, JobEvent, JobRecord
 from serving.settings.base import NAME_PATTERN
 
@@ -39,15 +40,15 @@ def _number(most: int) -> Any:
 class SupervisedHyperparameters(Body):
     """What OpenAI lets a caller choose; the recipe has the rest."""
 
-    n_epochs: Annotated[int | str, _whole(50)] = "auto"
-    batch_size: Annotated[int | str, _whole(256)] = "auto"
+    n_epochs: Annotated[int | str, _whole(MOST["n_epochs"])] = "auto"
+    batch_size: Annotated[int | str, _whole(MOST["batch_size"])] = "auto"
     learning_rate_multiplier: Annotated[float | str, _number(10_000)] = "auto"
 
 
 class DpoHyperparameters(SupervisedHyperparameters):
     """The same, and the weight of the reference model."""
 
-    beta: Annotated[float | str, _number(2)] = "auto"
+    beta: Annotated[float | str, _number(MOST["beta"])] = "auto"
 
 
 class SupervisedBody(Body):

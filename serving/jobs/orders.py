@@ -1,6 +1,7 @@
 """From what a caller asks for to what the trainer is told. Pure."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ _OURS = {
 }
 _SAME = {"epochs": "n_epochs", "batch_size": "batch_size", "learning_rate": "learning_rate_multiplier", "beta": "beta"}
 """Fields of a recipe that a hyperparameter of OpenAI's decides."""
-"""What a multiplier multiplies where the method has no recipe here."""
+MOST = {"n_epochs": 50, "batch_size": 256, "beta": 2}
+"""The largest values of hyperparameters, and of the recipe's fields that they decide."""
 _LONGEST_RECIPE = 64 * 1024
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -80,12 +82,23 @@ def check_recipe(request: JobRequest, max_rank: int) -> None:
             raise _refused(key, f"is decided by the hyperparameter `{_SAME[key]}` already")
     if len(json.dumps(request.recipe)) > _LONGEST_RECIPE:
         raise InvalidRequest(f"`loraplex.recipe` is longer than {_LONGEST_RECIPE} bytes.", param="loraplex.recipe")
+    for key, name in _SAME.items():
+        if name in MOST and _number(request.recipe.get(key)) > MOST[name]:
+            raise _refused(key, f"is more than {MOST[name]}")
     _check_fields(request)
     rank = request.recipe.get("rank")
     if rank is not None and type(rank) is not int:
         raise _refused("rank", "must be a whole number")
     if rank is not None and rank > max_rank:
         raise _refused("rank", f"is {rank}, and this gateway serves ranks up to {max_rank} (`adapters.max_rank`)")
+
+
+def _number(value: object) -> float:
+    """``value`` as a recipe reads it; 0 for what is no number, which the recipe itself refuses."""
+    try:
+        return float(value) if isinstance(value, int | float | str) else 0.0
+    except (ValueError, OverflowError):
+        return math.inf if isinstance(value, int) else 0.0
 
 
 def _check_fields(request: JobRequest) -> None:

@@ -21,7 +21,7 @@ MAX_RANK = 512
 class Recipe(BaseModel):
     """What every fine-tuning is told. The same recipe, base and machine give the same adapter."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(description="Name of the adapter.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
     base_model: str = Field(

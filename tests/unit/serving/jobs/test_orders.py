@@ -1,5 +1,6 @@
 """From what a caller asks for to what the trainer is told."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,28 @@ def test_a_gateway_of_small_ranks_gets_what_it_can_serve() -> None:
 def test_a_recipe_that_decides_too_much_is_refused(recipe: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         check_recipe(asked("dpo", {"beta": 0.1}, recipe=recipe), max_rank=16)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"epochs": 51},
+        {"epochs": math.inf},
+        {"epochs": "60"},
+        {"batch_size": 512},
+        {"batch_size": 10**400},
+        {"beta": 2.5},
+        {"alpha": math.inf},
+        {"learning_rate": math.nan},
+    ],
+)
+def test_a_recipe_has_the_limits_of_the_hyperparameters_that_it_stands_for(recipe: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match=f"loraplex.recipe.{next(iter(recipe))}"):
+        check_recipe(asked("dpo", recipe=recipe), max_rank=16)
+
+
+def test_a_recipe_at_its_limits_is_taken() -> None:
+    check_recipe(asked("dpo", recipe={"epochs": 50, "batch_size": 256, "beta": 2, "alpha": 64}), max_rank=16)
 
 
 def config_of(**training: Any) -> GatewayConfig:

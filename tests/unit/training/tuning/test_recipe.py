@@ -1,6 +1,7 @@
 """Recipes: what can be asked for, and what is refused before anything is trained."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def _write(folder: Path, changes: dict[str, Any]) -> Path:
         ({"ranks": 3}, "unknown key"),
         ({"target_modules": []}, "at least one module"),
         ({"learning_rate": 0}, "greater than 0"),
+        ({"epochs": math.inf}, "finite number"),
+        ({"alpha": math.nan}, "finite number"),
         ({"use_dora": True}, "DoRA is not served"),
         ({"init_lora_weights": "pissa"}, "changes the base model's weights"),
         ({"init_lora_weights": "olora"}, "changes the base model's weights"),
