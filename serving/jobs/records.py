@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, func, insert, select, text, update
+from sqlalchemy import Connection, Select, Table, delete, func, insert, select, text, update
 
 from adapters.database import Database
 from serving.jobs.tables import checkpoints, events, installation, jobs
@@ -109,6 +109,13 @@ class Jobs:
             if moved:
                 _add_events(connection, job_id, tell)
         return bool(moved)
+
+    def forget(self, ended_before: int) -> None:
+        """Drop the events and checkpoints of jobs that ended before, Unix seconds; the jobs stay."""
+        ended = select(jobs.c.id).where(jobs.c.finished_at <= ended_before)
+        with self._database.writing() as connection:
+            for table in (events, checkpoints):
+                connection.execute(delete(table).where(table.c.job_id.in_(ended)))
 
     def tell(self, job_id: str, *new: NewEvent) -> None:
         """Add events."""

@@ -31,7 +31,7 @@ class JobSupervisor:
 
     Args:
         root: the folder of the jobs' folders.
-        keep_days: how long the folder of a job stays after its end.
+        keep_days: how long the folder, events and checkpoints of a job stay after its end.
         candidates: who is told of new versions; None: nobody.
     """
 
@@ -130,10 +130,12 @@ class JobSupervisor:
             await asyncio.to_thread(partial(self._jobs.change, job.id, announced=True))
 
     def _clean(self) -> None:
-        """Remove folders of jobs that ended long ago, and those of ours that have no job."""
+        """Forget what jobs that ended long ago told, and remove their folders and those of ours that have no job."""
+        ended_before = int(time.time() - self._keep_s)
+        self._jobs.forget(ended_before)
         installation = self._jobs.installation()
         folders = {path.name: path for path in self._root.iterdir() if _OURS.fullmatch(path.name) and path.is_dir()}
-        kept = self._jobs.kept(list(folders), int(time.time() - self._keep_s))
+        kept = self._jobs.kept(list(folders), ended_before)
         for name, path in folders.items():
             # A younger one may be of a job that is about to be recorded.
             if name in kept or time.time() - path.stat().st_mtime <= _ORPHAN_S:
