@@ -51,7 +51,9 @@ class TrainingSettings(Settings):
         "otherwise; in bytes, above it 413.",
     )
     keep_days: float = Field(
-        default=30, ge=0, description="How long the folder of a job (checkpoints, curves, log) and its events stay after its end."
+        default=30,
+        ge=0,
+        description="How long the folder of a job (checkpoints, curves, log) and its events stay after its end.",
     )
 
     def with_absolute_paths(self, base: Path) -> Self:
