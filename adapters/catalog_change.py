@@ -79,8 +79,8 @@ class Change:
         )
         if (name := self.connection.execute(under_way).scalar()) is not None:
             raise RolloutConflict(
-                f"an automatic rollout of {name} needs {version}; end it with `loraplex adapters rollout {name} --stop`, "
-                "or wait."
+                f"an automatic rollout of {name} needs {version}; end it with `loraplex adapters rollout {name} "
+                "--stop`, or wait."
             )
         if self.is_marked(tables.staged, version):
             raise RolloutConflict(f"a rollout of {version} is in progress; wait for its end.")
