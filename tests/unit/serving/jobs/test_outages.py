@@ -7,7 +7,8 @@ import pytest
 
 from adapters.errors import CatalogUnavailable
 from serving.errors import NotReady
-from serving.jobs.types import JobStatus
+from serving.jobs.records import Jobs
+from serving.jobs.types import JobRecord, JobStatus
 from tests.lifecycle import until
 from tests.unit.serving.jobs.test_supervisor import Ended, Heard, Scripted, house
 
@@ -47,23 +48,30 @@ async def test_a_version_that_nobody_can_take_now_is_handed_on_later(tmp_path: P
 
 
 async def test_a_database_that_is_away_does_not_hold_up_the_end_of_the_gateway(tmp_path: Path) -> None:
-    trainer = Ended(None)
+    class Away(Jobs):
+        """Answers until it is told not to."""
+
+        away = False
+
+        def get(self, job_id: str) -> JobRecord | None:
+            if self.away:
+                raise CatalogUnavailable("away")
+            return super().get(job_id)
 
     class Ones:
         def launch(self, folder: Path) -> Ended:
             return trainer
 
-    state, away = tmp_path / "state.db", tmp_path / "away.db"
+    trainer = Ended(None)
     async with house(tmp_path) as it:
-        it.supervisor._driver._launcher = Ones()
+        records = Away(it.database)
+        driver = it.supervisor._driver
+        driver._launcher, driver._jobs = Ones(), records
         it.add()
         await it.supervisor.start()
         await until(lambda: it.job().fruitless_starts == 1)
-        it.database.close()
-        state.rename(away)
+        records.away = True
         async with asyncio.timeout(10):
             await it.supervisor.stop()
         assert trainer.poll() == 75
-        it.database.close()
-        away.replace(state)
         assert it.job().status is JobStatus.QUEUED
