@@ -13,7 +13,6 @@ from serving.life.controller import sequential_tests
 from serving.life.evidence import Comparisons, Evidence
 from serving.life.latency import FIRST_TOKEN, WHOLE, above, bucket_of, quantile_bucket, upper_edge
 
-
 OLD, NEW = "triage@11111111", "triage@22222222"
 CANARY = Alias("triage", stable=OLD, canary=NEW, canary_share=0.1)
 
