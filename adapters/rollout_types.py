@@ -17,6 +17,7 @@ class Phase(StrEnum):
     CANARY = "canary"
     """The candidate answers a share of the callers."""
     PROMOTING = "promoting"
+    """Until the alias has flipped, the candidate answers what it answered before."""
     ROLLING_BACK = "rolling_back"
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
@@ -37,7 +38,7 @@ class Phase(StrEnum):
     @property
     def watched(self) -> bool:
         """Whether replicas count what happens to requests."""
-        return self in (Phase.SHADOW, Phase.CANARY)
+        return self in (Phase.SHADOW, Phase.CANARY, Phase.PROMOTING)
 
 
 _GOING_ON = (Phase.EXAMINING, Phase.SHADOW, Phase.CANARY, Phase.PROMOTING, Phase.ROLLING_BACK)

@@ -119,7 +119,7 @@ class Generation:
 
     async def judge(self, texts: list[FinishedText]) -> bool:
         """Hold finished texts against the contract and mark them. Whether all satisfy it."""
-        if self.watch is not None:
+        if self.watch is not None and not self.refused:
             self.watch.texts(texts)
         if self.contract is None:
             return True
@@ -151,7 +151,7 @@ class Generation:
         record.duration_s = perf_counter() - self.call.arrived
         record.outcome = outcome_of(error, record)
         self._metrics.request_finished(record)
-        if self.watch is not None:
+        if self.watch is not None and not self.refused:
             self.watch.ended(record)
         if self._observer is not None and self.response_id is not None and error is None:
             self._observer.answered(

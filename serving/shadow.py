@@ -49,6 +49,8 @@ class ShadowTraffic:
             self._metrics.shadow_dropped(primary.record.task, version, "capacity")
             return
         task = asyncio.create_task(self._run(primary, request, version))
+        if primary.watch is not None:
+            primary.watch.copied = True
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -65,6 +67,8 @@ class ShadowTraffic:
             await self._residency.acquire(version, ADAPTER_WAIT_S)
         except Exception:
             self._metrics.shadow_dropped(task, version, "not_ready")
+            if primary.watch is not None:
+                primary.watch.copied = False
             return
         record = RequestRecord(task, version, Role.SHADOW)
         watch = None

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _RETRIES = 5
+_LOOKED_BACK = 100
+"""Rollouts of an adapter among which one that was begun already is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ class LifeController:
         if policy is None or (policy.suite is None and policy.on_pass == "candidate"):  # noqa: S105
             return
         stable = snapshot.aliases.get(found.adapter, Alias(found.adapter)).stable
-        if stable == found.name:
+        begun: list[Rollout] = await self._run(lambda: self.records.last(found.adapter, _LOOKED_BACK))
+        if stable == found.name or any((one.candidate, one.actor) == (found.name, actor) for one in begun):
             return
         try:
             await self._begin(found.adapter, found.name, stable, policy, actor)

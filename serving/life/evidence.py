@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from adapters.rollout_types import RoleCounts
-from adapters.types import Role
+from adapters.types import Alias, Role
 from serving.life.latency import FIRST_TOKEN, WHOLE, above, quantile_bucket, upper_edge
 from serving.settings.life import RolloutSettings
 
@@ -19,6 +19,8 @@ ERRORS = "errors"
 SLOW = "slow"
 SLOW_QUANTILE = 0.95
 """What is slower than this share of the stable version's requests was, is slow."""
+_NOT_OF_COPIES = (SLOW, "feedback")
+"""Signals that a shadow cannot have: its latencies compare with nothing, and nobody sees its answers."""
 
 
 class RateTest(Protocol):
@@ -41,6 +43,10 @@ class RateTest(Protocol):
 
     def update(self, candidate_bad: int, candidate_n: int, current_bad: int, current_n: int) -> None:
         """Add what happened since the last call."""
+        ...
+
+    def discard(self) -> None:
+        """Forget what waits for the other version's outcomes."""
         ...
 
     def interval(self) -> tuple[float, float]:
@@ -103,12 +109,19 @@ class Reading:
 
 @dataclass(slots=True)
 class _Seen:
-    """Counts of one signal that its test has had."""
+    """Counts of one signal."""
 
     candidate_bad: int = 0
     candidate_n: int = 0
     current_bad: int = 0
     current_n: int = 0
+
+    def add(self, new: "_Seen") -> None:
+        """Count ``new`` in."""
+        self.candidate_bad += new.candidate_bad
+        self.candidate_n += new.candidate_n
+        self.current_bad += new.current_bad
+        self.current_n += new.current_n
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +147,45 @@ class Evidence:
         self._margins = {name: settings.margin for name, settings in watched.items()}
         self._tests: dict[str, RateTest] = {}
         self._seen: dict[str, _Seen] = {}
+        """What each test has had."""
+        self._passed: dict[str, _Seen] = {}
+        """What each test was not given."""
+        self._stage: str | None = None
+        """How the alias stood when it was last looked at."""
+        self._unheard: frozenset[str] = frozenset()
+        """Signals whose new counts are passed over."""
         self._latency_requests = policy.latency_requests
         self._thresholds: dict[str, _Threshold] = {}
         """By kind of latency."""
         if data is None:
             self._tests = {name: tests.make(self._alphas[name], self._margins[name]) for name in watched}
             self._seen = {name: _Seen() for name in watched}
+            self._passed = {name: _Seen() for name in watched}
             return
         self._tests = {name: tests.read(test) for name, test in data["tests"].items()}
         self._seen = {name: _Seen(*counts) for name, counts in data["seen"].items()}
+        self._passed = {name: _Seen(*counts) for name, counts in data["passed"].items()}
+        self._stage = data["stage"]
         self._thresholds = {
             kind: _Threshold(values["bucket"], _Seen(**values["before"])) for kind, values in data["thresholds"].items()
         }
+
+    def enter(self, alias: Alias, candidate: str) -> None:
+        """Say how the alias stands, before each :meth:`fold`.
+
+        A test settles a block once both versions have outcomes in it, so all of the block must come from one time and
+        one share. What waits when the alias has changed, and what was counted until then, is passed over; so is what
+        is counted while the candidate can have no such outcomes. That depends on no outcome: the tests stay valid.
+        """
+        stage = _stage(alias, candidate)
+        if stage != self._stage:
+            for test in self._tests.values():
+                test.discard()
+        if stage != self._stage or not stage:
+            self._unheard = frozenset(self._tests)
+        else:
+            self._unheard = frozenset() if alias.canary == candidate else frozenset(_NOT_OF_COPIES)
+        self._stage = stage
 
     def fold(self, totals: Mapping[str, RoleCounts]) -> None:
         """Feed the tests with what the totals by role have more than those of the last call.
@@ -192,28 +232,27 @@ class Evidence:
         """Everything that another process needs to go on."""
         return {
             "tests": {name: test.to_json() for name, test in self._tests.items()},
-            "seen": {
-                name: [seen.candidate_bad, seen.candidate_n, seen.current_bad, seen.current_n]
-                for name, seen in self._seen.items()
-            },
+            "seen": {name: list(asdict(seen).values()) for name, seen in self._seen.items()},
+            "passed": {name: list(asdict(passed).values()) for name, passed in self._passed.items()},
+            "stage": self._stage,
             "thresholds": {kind: asdict(threshold) for kind, threshold in self._thresholds.items()},
         }
 
     def _feed(self, name: str, now: _Seen) -> None:
-        seen = self._seen[name]
+        seen, passed = self._seen[name], self._passed[name]
         new = _Seen(
-            max(now.candidate_bad - seen.candidate_bad, 0),
-            max(now.candidate_n - seen.candidate_n, 0),
-            max(now.current_bad - seen.current_bad, 0),
-            max(now.current_n - seen.current_n, 0),
+            max(now.candidate_bad - seen.candidate_bad - passed.candidate_bad, 0),
+            max(now.candidate_n - seen.candidate_n - passed.candidate_n, 0),
+            max(now.current_bad - seen.current_bad - passed.current_bad, 0),
+            max(now.current_n - seen.current_n - passed.current_n, 0),
         )
         if new == _Seen():
             return
+        if name in self._unheard:
+            passed.add(new)
+            return
         self._tests[name].update(new.candidate_bad, new.candidate_n, new.current_bad, new.current_n)
-        seen.candidate_bad += new.candidate_bad
-        seen.candidate_n += new.candidate_n
-        seen.current_bad += new.current_bad
-        seen.current_n += new.current_n
+        seen.add(new)
 
     def _feed_latency(self, canary: RoleCounts, stable: RoleCounts) -> None:
         now = _Seen()
@@ -233,6 +272,13 @@ class Evidence:
     def _slow_note(self) -> str:
         edges = [f"{kind} above {upper_edge(each.bucket):.3g} s" for kind, each in sorted(self._thresholds.items())]
         return f" ({', '.join(edges)})" if edges else ""
+
+
+def _stage(alias: Alias, candidate: str) -> str:
+    """What of the traffic the candidate gets, in words; empty for nothing."""
+    canary = f"canary {alias.canary_share:g} " if alias.canary == candidate else ""
+    shadow = "shadow" if alias.shadow == candidate else ""
+    return (canary + shadow).strip()
 
 
 def _tally(counts: RoleCounts, signal: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from adapters.catalog import Catalog
 from adapters.errors import CatalogUnavailable
-from adapters.rollout_types import AnsweredRequest, RoleCounts
+from adapters.rollout_types import AnsweredRequest, Phase, RoleCounts
 from adapters.signal_records import SignalRecords
 from adapters.types import CatalogSnapshot, Role
 from monitoring.metrics import GatewayMetrics, RequestRecord
@@ -38,17 +38,28 @@ _LONGEST_ID = 256
 _TOOL_CALLS = ("tool_calls", "function_call")
 _BAD = ("server_error", "timeout", "unavailable")
 _GOOD = ("ok", "contract_violated")
+_BROKEN_OFF = "cancelled"
 
 T = TypeVar("T")
 
 
 class Watch:
-    """What one request of a version under watch shows. Tell it the texts, then the end."""
+    """What one request of a version under watch shows. Tell it the texts, then the end.
 
-    def __init__(self, counts: RoleCounts, *, has_contract: bool, refusal: str | None) -> None:
+    Args:
+        only_copied: whether the request counts only where the candidate was given a copy: else the two would be
+            compared on different requests.
+    """
+
+    def __init__(
+        self, counts: RoleCounts, *, has_contract: bool, refusal: str | None, only_copied: bool = False
+    ) -> None:
         self._counts = counts
         self._has_contract = has_contract
         self._refusal = refusal
+        self._only_copied = only_copied
+        self.copied = False
+        """Whether the candidate was given a copy."""
         self._refused = False
         self._incomplete = False
 
@@ -61,10 +72,18 @@ class Watch:
             self._refused |= is_refusal(text.text, self._refusal)
 
     def ended(self, record: RequestRecord) -> None:
-        """Count the request. What its caller got wrong or broke off says nothing of the version."""
+        """Count the request. What its caller got wrong says nothing of the version.
+
+        Of one that its caller broke off, the latency counts: as what it took until then, where it may have been more.
+        """
+        if self._only_copied and not self.copied:
+            return
         counts = self._counts
         if record.outcome in _BAD:
             counts.note("errors", bad=True)
+            return
+        if record.outcome == _BROKEN_OFF:
+            counts.took(*_latency(record))
             return
         if record.outcome not in _GOOD:
             return
@@ -73,10 +92,14 @@ class Watch:
         counts.note("incomplete", bad=self._incomplete)
         if self._has_contract:
             counts.note("contract", bad=record.contract_violation is not None)
-        if record.first_token_s is not None:
-            counts.took(FIRST_TOKEN, bucket_of(record.first_token_s))
-        else:
-            counts.took(WHOLE, bucket_of(record.duration_s))
+        counts.took(*_latency(record))
+
+
+def _latency(record: RequestRecord) -> tuple[str, int]:
+    """Its kind and bucket. A stream without a token had it no sooner than its end."""
+    if record.first_token_s is not None:
+        return FIRST_TOKEN, bucket_of(record.first_token_s)
+    return FIRST_TOKEN if record.streamed else WHOLE, bucket_of(record.duration_s)
 
 
 class Observer:
@@ -104,7 +127,7 @@ class Observer:
         mark = snapshot.watched.get(resolution.version or "")
         if mark is None or resolution.role not in (Role.STABLE, Role.CANARY):
             return None
-        return self._watch(mark.id, resolution.role, resolution)
+        return self._watch(mark.id, resolution.role, resolution, only_copied=mark.phase is Phase.SHADOW)
 
     def watch_shadow(self, version: str, resolution: Resolution, snapshot: CatalogSnapshot) -> Watch | None:
         """What to tell of a shadow's copy of a request."""
@@ -139,7 +162,7 @@ class Observer:
             self._answers.popleft()
             self._metrics.answer_forgotten()
 
-    def _watch(self, rollout: int, role: Role, resolution: Resolution) -> Watch:
+    def _watch(self, rollout: int, role: Role, resolution: Resolution, *, only_copied: bool = False) -> Watch:
         key = (rollout, role.value)
         counts = self._counts.get(key)
         if counts is None:
@@ -150,6 +173,7 @@ class Observer:
             counts,
             has_contract=task is not None and task.output is not None,
             refusal=None if retrieval is None else retrieval.refusal,
+            only_copied=only_copied,
         )
 
     # Writing
@@ -221,4 +245,5 @@ class Observer:
 
 def _size(counts: RoleCounts) -> int:
     """A number that grows with every request counted."""
-    return sum(n for n, _ in counts.signals.values())
+    requests = sum(n for n, _ in counts.signals.values())
+    return requests + sum(sum(found.values()) for found in counts.seconds.values())

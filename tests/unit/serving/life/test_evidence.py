@@ -1,15 +1,20 @@
 """From counts to what the tests say of them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from adapters.rollout_types import RoleCounts
+from adapters.types import Alias
 from serving.config import RolloutSettings
 from serving.life.controller import sequential_tests
 from serving.life.evidence import Comparisons, Evidence
 from serving.life.latency import FIRST_TOKEN, WHOLE, above, bucket_of, quantile_bucket, upper_edge
+
+OLD, NEW = "triage@11111111", "triage@22222222"
+CANARY = Alias("triage", stable=OLD, canary=NEW, canary_share=0.1)
 
 
 class Recorder:
@@ -23,6 +28,9 @@ class Recorder:
 
     def update(self, candidate_bad: int, candidate_n: int, current_bad: int, current_n: int) -> None:
         self.given.append([candidate_bad, candidate_n, current_bad, current_n])
+
+    def discard(self) -> None:
+        self.given.append([])
 
     def interval(self) -> tuple[float, float]:
         return -1.0, 1.0
@@ -121,6 +129,63 @@ def test_a_shadows_latency_says_nothing() -> None:
     evidence.fold({"stable": counts(whole={10: 10})})
     evidence.fold({"stable": counts(whole={10: 10}), "shadow": counts(whole={99: 10})})
     assert bench.made[0].given == []
+
+
+def test_what_is_counted_before_the_alias_stands_or_while_it_changes_is_passed_over() -> None:
+    bench = Bench()
+    evidence = Evidence(policy(errors={}), bench.tests)
+    stands = [Alias("triage", stable=OLD), CANARY, CANARY, replace(CANARY, canary_share=0.5)]
+    for number, alias in enumerate([*stands, stands[-1]], start=1):
+        evidence.enter(alias, NEW)
+        evidence.fold({"canary": counts(10 * number, number), "stable": counts(100 * number, number)})
+    # Begun, at a tenth, [counted], at a half, [counted].
+    assert bench.made[0].given == [[], [], [1, 10, 1, 100], [], [1, 10, 1, 100]]
+    assert str(evidence.readings()[0]).startswith("errors 2/20 against 2/200")
+
+
+def test_a_shadow_compares_what_copies_can_have() -> None:
+    bench = Bench()
+    evidence = Evidence(policy(errors={}, slow={}, feedback={}), bench.tests)
+    shadow = Alias("triage", stable=OLD, shadow=NEW)
+    for number in range(3):
+        judged = {"errors": [20 * number, 0], "feedback": [20 * number, number]}
+        evidence.enter(shadow, NEW)
+        evidence.fold({"shadow": counts(20 * number), "stable": RoleCounts(judged, {WHOLE: {10: 20 * number}})})
+    given = {reading.signal: test.given for reading, test in zip(evidence.readings(), bench.made, strict=True)}
+    assert given == {"errors": [[], [0, 20, 0, 20], [0, 20, 0, 20]], "slow": [[]], "feedback": [[]]}
+    assert [reading.silent for reading in evidence.readings()] == [False, True, True]
+
+
+def test_another_process_knows_where_the_alias_stood() -> None:
+    bench, settings = Bench(), policy(errors={})
+    evidence = Evidence(settings, bench.tests)
+    evidence.enter(CANARY, NEW)
+    evidence.fold({"stable": counts(100)})
+    stored = json.loads(json.dumps(evidence.to_json()))
+    later = Evidence(settings, bench.tests, stored)
+    later.enter(CANARY, NEW)
+    later.fold({"canary": counts(5), "stable": counts(110)})
+    assert bench.made[-1].given == [[], [0, 5, 0, 10]]
+
+
+def test_drift_between_shadow_and_canary_is_no_verdict() -> None:
+    """While the shadow ran, a tenth of all judgments was bad; then half of them, of either version."""
+    settings = policy(feedback={})
+    evidence = Evidence(settings, sequential_tests())
+    shadow, totals = Alias("triage", stable=OLD, shadow=NEW), {"stable": counts(4000, 400, "feedback")}
+    for _ in range(2):
+        evidence.enter(shadow, NEW)
+        evidence.fold(totals)
+    for number in range(1, 4):
+        evidence.enter(CANARY, NEW)
+        evidence.fold(
+            {
+                "canary": counts(20 * number, 10 * number, "feedback"),
+                "stable": counts(4000 + 20 * number, 400 + 10 * number, "feedback"),
+            }
+        )
+    (reading,) = evidence.readings()
+    assert (reading.worse, reading.candidate_n, reading.current_n) == (False, 40, 40)
 
 
 def test_the_real_tests_find_a_version_that_breaks_a_fifth_of_its_answers() -> None:

@@ -15,6 +15,7 @@ from adapters.types import Alias, CatalogSnapshot, Role
 from monitoring.metrics import GatewayMetrics, RequestRecord
 from serving.answers import FinishedText
 from serving.config import GatewayConfig, parse_config
+from serving.life.latency import bucket_of
 from serving.life.observer import Observer, Watch
 from serving.tasks import Resolution, resolve
 
@@ -112,7 +113,7 @@ def test_what_the_server_got_wrong_is_an_error(outcome: str) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["client_error", "cancelled", "overloaded"])
-def test_what_the_caller_got_wrong_or_broke_off_is_not_counted(outcome: str) -> None:
+def test_what_the_caller_got_wrong_or_broke_off_is_neither_good_nor_bad(outcome: str) -> None:
     assert signals(text(""), of=record(outcome)) == {}
 
 
@@ -121,6 +122,33 @@ def test_a_stream_is_measured_by_its_first_token() -> None:
     watch(counts).ended(record(first_token_s=0.1))
     watch(counts).ended(record())
     assert {kind: sum(found.values()) for kind, found in counts.seconds.items()} == {"first_token": 1, "whole": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"streamed": True, "first_token_s": 0.1}, {"first_token": 0.1}),
+        ({"streamed": True}, {"first_token": 0.5}),
+        ({}, {"whole": 0.5}),
+    ],
+)
+def test_how_long_a_request_took_until_it_was_broken_off_counts(
+    changes: dict[str, Any], kind: dict[str, float]
+) -> None:
+    """Else a version that hangs would look as good as one that nobody asks."""
+    counts = RoleCounts()
+    watch(counts).ended(record("cancelled", **changes))
+    assert counts.signals == {}
+    assert counts.seconds == {name: {bucket_of(seconds): 1} for name, seconds in kind.items()}
+
+
+async def test_requests_that_were_all_broken_off_are_written_too(observer: Observer) -> None:
+    observer.start(shown)
+    made = observer.watch(resolution(), shown())
+    assert made is not None
+    made.ended(record("cancelled"))
+    await observer.flush()
+    assert sum(observer.records.totals(7)["canary"].seconds["whole"].values()) == 1
 
 
 def test_only_versions_under_watch_in_their_roles_are_counted(observer: Observer) -> None:

@@ -82,6 +82,25 @@ def test_the_last_step_ends_in_promotion() -> None:
     assert done.reason == after.reason
 
 
+def test_a_version_that_turns_out_worse_before_its_promotion_is_rolled_back() -> None:
+    state, stands = canary(phase=Phase.PROMOTING, applied=False), alias(canary_share=0.5)
+    assert decide(state, seen(stands, reading()), policy()) is state
+    assert decide(state, seen(stands, reading(worse=True)), policy()).phase is Phase.ROLLING_BACK
+    flipped = Alias("triage", stable=NEW, previous=OLD)
+    assert decide(state, seen(flipped, reading(worse=True)), policy()).phase is Phase.PROMOTED
+
+
+@pytest.mark.parametrize(
+    ("at_limit", "phase"),
+    [("rollback", Phase.ROLLING_BACK), ("promote", Phase.PROMOTING), ("stop", Phase.STOPPED)],
+)
+def test_a_promotion_that_does_not_come_about_has_a_time_limit(at_limit: str, phase: Phase) -> None:
+    state = canary(phase=Phase.PROMOTING, applied=False)
+    after = decide(state, seen(alias(canary_share=0.5), now=START + 3601), policy(at_limit=at_limit))
+    assert after.phase is phase
+    assert (after is state) == (phase is Phase.PROMOTING)
+
+
 @pytest.mark.parametrize("step", [0, 1])
 @pytest.mark.parametrize("applied", [True, False])
 def test_a_worse_signal_rolls_back_at_once_whatever_the_step(step: int, *, applied: bool) -> None:
