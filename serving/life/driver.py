@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from adapters.catalog import Catalog
 from adapters.errors import AdapterError, AdapterRejected, CatalogUnavailable, RolloutConflict, VersionNotFound
 from adapters.rollout_records import RolloutRecords
-from adapters.rollout_types import Phase, Report, RoleCounts, Rollout
+from adapters.rollout_types import Phase, Report, RoleCounts, Rollout, SampleScore
+from adapters.sample_records import SampleRecords
 from adapters.signal_records import SignalRecords
 from adapters.types import Alias, CatalogSnapshot, Role
 from serving.config import RolloutSettings
@@ -59,6 +60,7 @@ class Driver:
         self._catalog = catalog
         self._records = RolloutRecords(catalog)
         self._signals = SignalRecords(catalog, "control")
+        self._samples = SampleRecords(catalog, "control")
         self._rollouts = rollouts
         self._examiner = examiner
         self._tests = tests
@@ -136,7 +138,10 @@ class Driver:
     async def _step(self, rollout: Rollout, state: State, policy: RolloutSettings, alias: Alias) -> Phase:
         totals: dict[str, RoleCounts] = await self._run(lambda: self._signals.totals(rollout.id))
         evidence = Evidence(policy, self._tests, rollout.state.get("evidence"))
-        evidence.fold(totals)
+        scores: list[SampleScore] = []
+        if policy.signals.samples is not None:
+            scores = await self._run(lambda: self._samples.scores(rollout.id, evidence.places))
+        evidence.fold(totals, scores)
         seen = Seen(self._clock(), alias, evidence.readings(), _requests(totals, state.phase), await self._live())
         after = decide(state, seen, policy)
         if after != state or evidence.to_json() != rollout.state.get("evidence"):
@@ -225,6 +230,7 @@ class Driver:
         saved: Rollout = await self._run(lambda: self._records.save(changed, reports=reports, event=event, actor=ACTOR))
         if state.phase.ended:
             await self._run(self._signals.prune_counts)
+            await self._run(self._samples.prune)
         return saved
 
     async def _live(self, *, ready: bool = False) -> int:
