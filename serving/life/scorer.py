@@ -19,13 +19,14 @@ from adapters.rollout_types import Rollout, Sample
 from adapters.sample_records import SampleRecords
 from serving.config import GatewayConfig, RolloutSettings
 from serving.life.protocol import Order, Scored, Scoring
-from serving.settings.life import SAMPLED, JudgeScoreSettings, SignalSettings
+from serving.settings.life import JUDGE, SAMPLED, JudgeScoreSettings, SignalSettings
 from serving.waiting import happens_within
 
 logger = logging.getLogger(__name__)
 
-MOST_AT_ONCE = {True: 4, False: 16}
-"""Samples of either version in one order, for a judge and for rules."""
+JUDGED_AT_ONCE = 4
+CHECKED_AT_ONCE = 16
+"""Samples of either version in one order: for a judge, and for rules."""
 
 _PRUNE_AFTER_S = 5.0
 _FIRST_PAUSE_S = 1.0
@@ -177,7 +178,9 @@ class SampleScorer:
         rest = self._rests.setdefault((number, signal), _Rest())
         if not rollout.phase.watched or self._clock() < rest.until:
             return
-        chosen = await self._chosen(rollout, signal, settings)
+        # After a problem one of either is enough to see whether it is over.
+        most = 1 if rest.failures else JUDGED_AT_ONCE if signal == JUDGE else CHECKED_AT_ONCE
+        chosen = await self._chosen(rollout, signal, settings, most)
         if not chosen:
             return
         scored = await scoring.score(Order(signal, settings.model_dump(mode="json"), chosen))
@@ -185,10 +188,10 @@ class SampleScorer:
             await self._run(lambda: self.records.settle(zip(chosen, scored.values, strict=True)))
         self._note(rollout, signal, rest, scored.problem)
 
-    async def _chosen(self, rollout: Rollout, signal: str, settings: SignalSettings) -> tuple[Sample, ...]:
+    async def _chosen(
+        self, rollout: Rollout, signal: str, settings: SignalSettings, most: int
+    ) -> tuple[Sample, ...]:
         """The newest ones. A judge gets as many of either version: more of one would tell little for their price."""
-        is_judge = isinstance(settings, JudgeScoreSettings)
-        most = MOST_AT_ONCE[is_judge]
         candidate, stable = await self._run(lambda: self.records.newest(rollout.id, signal, most))
         if isinstance(settings, JudgeScoreSettings):
             spent = await self._run(lambda: self.records.spent(rollout.alias, signal))

@@ -15,7 +15,7 @@ from adapters.rollout_types import Phase, Sample
 from adapters.types import AdapterVersion
 from serving.config import RolloutSettings, parse_config
 from serving.life.protocol import Order, Scored
-from serving.life.scorer import MOST_AT_ONCE, SampleScorer
+from serving.life.scorer import CHECKED_AT_ONCE, SampleScorer
 from tests.lifecycle import until
 
 OLD, NEW = "triage@11111111", "triage@22222222"
@@ -113,7 +113,7 @@ async def test_rules_get_all_there_are(catalog: Catalog) -> None:
     it.records.add([*samples(number, 1, 20, "suite"), *samples(number, 2, 2, "judge")])
     await it.score_waiting("suite", scoring)
     await it.score_waiting("suite", scoring)
-    assert [len(order.samples) for order in scoring.orders] == [1 + MOST_AT_ONCE[False], 20 - MOST_AT_ONCE[False]]
+    assert [len(order.samples) for order in scoring.orders] == [1 + CHECKED_AT_ONCE, 20 - CHECKED_AT_ONCE]
     assert left(it, number, "suite") == (0, 0)
     assert left(it, number) == (2, 2)
     await it.stop()
@@ -153,9 +153,11 @@ async def test_a_judge_that_is_away_is_asked_after_growing_pauses(
     ]
     assert it.records.scores(number, {}) == []
     scoring.value, scoring.problem = 0.5, ""
-    clock.now = 2000.0
-    await it.score_waiting("judge", scoring)
-    assert len(it.records.scores(number, {})) == 8
+    for second in (2000.0, 2001.0):
+        clock.now = second
+        await it.score_waiting("judge", scoring)
+    assert [len(order.samples) for order in scoring.orders] == [8, 2, 2, 2, 2, 8]
+    assert len(it.records.scores(number, {})) == 10
     await it.stop()
 
 
