@@ -34,8 +34,7 @@ async def end_after_some_requests(it: Living) -> tuple[str, str, Any]:
     old, new = await it.add(1, promote=True), await it.add(2)
     it.engine.broken[new] = 1.0
     await it.admin("POST", "/adapters/triage/rollout", {"version": new})
-    records = it.plane.life.records
-    await until(lambda: records.last("triage")[0].state.get("applied"), "the canary")
+    await until(lambda: state(it).get("applied"), "the canary")
     for _ in range(REQUESTS // 8):
         await asyncio.gather(*(it.ask() for _ in range(8)))
     found: list[Any] = []
@@ -82,3 +81,28 @@ async def test_a_suites_rules_roll_back_a_version_whose_answers_break_them(tmp_p
         assert ended["phase"] == "rolled_back"
         assert f"worse than {old}: suite" in ended["reason"]
         await until(lambda: kept(it) == 0, "no sample is left")
+
+
+async def test_every_sample_counts_once_whichever_control_plane_had_it_scored(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path / "suite", [ask("ticket", '{"label": "outage"}')], {"kind": "json"})
+    async with living(tmp_path, policy(suite={"file": str(suite)})) as it:
+        await it.add(1, promote=True)
+        await it.admin("POST", "/adapters/triage/rollout", {"version": await it.add(2)})
+        await until(lambda: state(it).get("applied"), "the canary")
+        await asyncio.gather(*(it.ask() for _ in range(REQUESTS // 2)))
+        await until(lambda: counted(it) > 0, "the first scores")
+        await it.restart_control()
+        await asyncio.gather(*(it.ask() for _ in range(REQUESTS // 2)))
+        await until(lambda: counted(it) >= REQUESTS and kept(it) == 0, "the last scores")
+        assert counted(it) == REQUESTS
+        assert (await it.rollout())["phase"] == "canary"
+
+
+def state(it: Living) -> Any:
+    return it.plane.life.records.last("triage")[0].state
+
+
+def counted(it: Living) -> int:
+    """Samples that the tests of the rollout have had."""
+    _, candidate, _, stable = state(it)["evidence"]["scored"]["suite"]
+    return int(candidate + stable)

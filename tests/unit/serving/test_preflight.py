@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from serving.config import parse_config
-from serving.preflight import quick_preflight
+from serving.preflight import preflight, quick_preflight
 
 
 def _missing(**sections: Any) -> list[str]:
@@ -65,3 +65,21 @@ def test_a_database_driver_that_is_not_installed_is_named() -> None:
     (problem,) = _missing(state={"url": "postgresql+pg8000://h/d"})
 
     assert problem == "`state.url`: the driver of `postgresql+pg8000` is not installed"
+
+
+def test_what_would_score_samples_must_be_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    suite = tmp_path / "suite.yaml"
+    judge = {"url": "http://judge/v1", "model": "m", "rubric": "Be right.", "api_key_env": "REFEREE_KEY"}
+    samples = {"suite": {"file": str(suite)}, "judge": judge}
+    adapters = {"rollouts": {"a": {"signals": {"samples": samples}}, "b": {}}}
+    config = parse_config({"model": {"id": "org/base"}, "engine": _remote(), "adapters": adapters})
+    monkeypatch.delenv("REFEREE_KEY", raising=False)
+    place = "`adapters.rollouts.a.signals.samples"
+
+    assert preflight(config) == [
+        f"{place}.suite.file`: there is no file {suite}",
+        f"{place}.judge.api_key_env`: the environment variable REFEREE_KEY is not set",
+    ]
+    suite.touch()
+    monkeypatch.setenv("REFEREE_KEY", "secret")
+    assert preflight(config) == []
