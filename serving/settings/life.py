@@ -91,8 +91,8 @@ class SamplesSettings(Settings):
     max_bytes: int = Field(
         default=65_536,
         ge=256,
-        description="A request whose prompt and passages are larger is not sampled, a larger answer is cut; in bytes of "
-        "JSON.",
+        description="A request whose prompt and passages are larger is not sampled, a larger answer is cut; in bytes "
+        "of JSON.",
     )
     keep_minutes: float = Field(
         default=60.0, gt=0, description="After which a sample that has not been scored is deleted, in minutes."

@@ -183,7 +183,8 @@ def score(place: int, role: str, value: float, signal: str = "judge", source: st
 def test_scores_are_tested_as_badness_each_of_them_once() -> None:
     bench = Bench()
     evidence = Evidence(policy(errors={}, samples=JUDGED), bench.tests)
-    first = [score(1, "canary", 0.25), score(2, "stable", 1.0), score(3, "shadow", 0.5), score(1, "stable", 0.75, source="b")]
+    mine = [score(1, "canary", 0.25), score(2, "stable", 1.0), score(3, "shadow", 0.5)]
+    first = [*mine, score(1, "stable", 0.75, source="b")]
     evidence.fold({}, first)
     evidence.fold({}, first)
     evidence.fold({}, [*first, score(4, "stable", 0.0)])

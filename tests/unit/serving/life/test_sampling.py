@@ -133,7 +133,7 @@ def test_a_large_prompt_is_not_sampled() -> None:
         (Endpoint.RESPONSES, {"input": "Once"}, [{"role": "user", "content": "Once"}]),
         (
             Endpoint.RESPONSES,
-            {"instructions": "Be brief.", "input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}]},
+            {"instructions": "Be brief.", "input": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]},
             [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
         ),
         (Endpoint.RESPONSES, {"input": [{"type": "function_call_output", "output": "7"}]}, None),

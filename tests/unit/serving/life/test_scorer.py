@@ -74,7 +74,9 @@ def begin(catalog: Catalog, phase: Phase = Phase.CANARY, **samples: Any) -> int:
     return RolloutRecords(catalog).begin("triage", NEW, OLD, phase, settings, actor="ada").id
 
 
-def scorer(catalog: Catalog, clock: Clock | None = None, scoring: Scripted | None = None, **config: Any) -> SampleScorer:
+def scorer(
+    catalog: Catalog, clock: Clock | None = None, scoring: Scripted | None = None, **config: Any
+) -> SampleScorer:
     settings = {"rollouts": {"triage": policy()}} | config
     data = {"model": {"id": "org/base"}, "adapters": settings, "life": {"check_interval_s": 0.01}}
     return SampleScorer(parse_config(data), catalog, make=lambda: scoring or Scripted(), clock=clock or Clock())

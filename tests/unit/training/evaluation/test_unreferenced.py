@@ -13,7 +13,9 @@ from training.evaluation.unreferenced import checks, mean_score
 SCHEMA = {"type": "object", "properties": {"label": {"enum": ["a", "b"]}}, "required": ["label"]}
 
 
-def score(folder: Path, case: dict[str, Any], *scorers: dict[str, Any], text: str, context: tuple[str, ...] = ()) -> Any:
+def score(
+    folder: Path, case: dict[str, Any], *scorers: dict[str, Any], text: str, context: tuple[str, ...] = ()
+) -> float | None:
     suite = make_suite(folder, [case, case | {"prompt": "and this?", "expected": '{"label": "b"}'}], *scorers)
     asked = Case("sample", ({"role": "user", "content": "?"},), context=context)
     return mean_score(checks(suite), asked, Answer(text))
