@@ -109,8 +109,10 @@ class SampleRecords:
         rollouts = select(tables.rollouts.c.id).where(tables.rollouts.c.alias == alias)
         with self._catalog.database.reading() as connection:
             since = self._catalog.now(connection) - BUDGET_PERIOD
-            query = select(func.count()).select_from(tables.sample_scores).where(
-                columns.signal == signal, columns.at > since, columns.rollout.in_(rollouts)
+            query = (
+                select(func.count())
+                .select_from(tables.sample_scores)
+                .where(columns.signal == signal, columns.at > since, columns.rollout.in_(rollouts))
             )
             return int(connection.execute(query).scalar_one())
 

@@ -161,9 +161,7 @@ class Observer:
             self._answers.popleft()
             self._metrics.answer_forgotten()
 
-    def _watch(
-        self, mark: RolloutMark, role: Role, version: str, resolution: Resolution, asked: Asked | None
-    ) -> Watch:
+    def _watch(self, mark: RolloutMark, role: Role, version: str, resolution: Resolution, asked: Asked | None) -> Watch:
         key = (mark.id, role.value)
         counts = self._counts.get(key)
         if counts is None:

@@ -188,9 +188,7 @@ class SampleScorer:
             await self._run(lambda: self.records.settle(zip(chosen, scored.values, strict=True)))
         self._note(rollout, signal, rest, scored.problem)
 
-    async def _chosen(
-        self, rollout: Rollout, signal: str, settings: SignalSettings, most: int
-    ) -> tuple[Sample, ...]:
+    async def _chosen(self, rollout: Rollout, signal: str, settings: SignalSettings, most: int) -> tuple[Sample, ...]:
         """The newest ones. A judge gets as many of either version: more of one would tell little for their price."""
         candidate, stable = await self._run(lambda: self.records.newest(rollout.id, signal, most))
         if isinstance(settings, JudgeScoreSettings):

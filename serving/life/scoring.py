@@ -26,7 +26,7 @@ class Scorers:
     """Carries orders out. Suites are read once, and again when their file has changed."""
 
     def __init__(self) -> None:
-        self._suites: "dict[str, tuple[int, tuple[Check, ...]]]" = {}
+        self._suites: dict[str, tuple[int, tuple[Check, ...]]] = {}
 
     async def answer(self, order: dict[str, Any]) -> dict[str, Any]:
         """What came of an order. Never raises."""

@@ -57,18 +57,17 @@ async def test_a_judge_rolls_back_a_version_whose_answers_are_worse(
 ) -> None:
     monkeypatch.setenv("REFEREE_KEY", "sk-judge")
     judge = {"model": "referee", "rubric": "A label.", "api_key_env": "REFEREE_KEY", "requests_per_hour": 10_000}
-    with caplog.at_level(logging.INFO):
-        async with scripted(grade) as endpoint:
-            async with living(tmp_path, policy(judge=judge | {"url": endpoint.url})) as it:
-                old, new, ended = await end_after_some_requests(it)
-                assert ended["phase"] == "rolled_back"
-                assert f"worse than {old}: judge" in ended["reason"]
-                assert it.statuses == {200: REQUESTS}
-                report = (await it.admin("GET", f"/versions/{new}/reports"))["data"][0]["body"]
-                signal = next(each for each in report["signals"] if each["signal"] == "judge")
-                assert signal["candidate_n"] == signal["candidate_bad"] > 0 == signal["current_bad"]
-                assert signal["candidate_n"] + signal["current_n"] <= len(endpoint.bodies) <= REQUESTS
-                await until(lambda: kept(it) == 0, "no sample is left")
+    caplog.set_level(logging.INFO)
+    async with scripted(grade) as endpoint, living(tmp_path, policy(judge=judge | {"url": endpoint.url})) as it:
+        old, new, ended = await end_after_some_requests(it)
+        assert ended["phase"] == "rolled_back"
+        assert f"worse than {old}: judge" in ended["reason"]
+        assert it.statuses == {200: REQUESTS}
+        report = (await it.admin("GET", f"/versions/{new}/reports"))["data"][0]["body"]
+        signal = next(each for each in report["signals"] if each["signal"] == "judge")
+        assert signal["candidate_n"] == signal["candidate_bad"] > 0 == signal["current_bad"]
+        assert signal["candidate_n"] + signal["current_n"] <= len(endpoint.bodies) <= REQUESTS
+        await until(lambda: kept(it) == 0, "no sample is left")
     assert set(endpoint.keys) == {"Bearer sk-judge"}
     assert "ticket" not in caplog.text
     assert "not what was asked" not in caplog.text

@@ -259,9 +259,7 @@ async def test_a_request_that_ended_well_becomes_a_sample(sampling: Observer, ca
 
 
 @pytest.mark.parametrize("outcome", ["server_error", "cancelled", "client_error"])
-async def test_a_request_that_did_not_end_well_is_no_sample(
-    sampling: Observer, catalog: Catalog, outcome: str
-) -> None:
+async def test_a_request_that_did_not_end_well_is_no_sample(sampling: Observer, catalog: Catalog, outcome: str) -> None:
     made = sampling.watch(resolution(), shown(), ASKED)
     assert made is not None
     made.texts([text("Paris.")])
@@ -280,19 +278,17 @@ async def test_what_the_gateway_answers_itself_is_no_sample(sampling: Observer, 
     assert samples(catalog) == []
 
 
-async def test_a_sample_that_could_not_be_written_is_let_go(
-    sampling: Observer, catalog: Catalog, tmp_path: Path
-) -> None:
+async def test_a_sample_that_could_not_be_written_is_let_go(sampling: Observer, catalog: Catalog) -> None:
     made = sampling.watch(resolution(), shown(), ASKED)
     assert made is not None
     made.texts([text("Paris.")])
     made.ended(record())
-    catalog.close()
-    (tmp_path / "state.db").rename(tmp_path / "away.db")
+    with catalog.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE answer_samples RENAME TO away")
     with pytest.raises(CatalogUnavailable):
         await sampling.flush()
-    catalog.close()
-    (tmp_path / "away.db").replace(tmp_path / "state.db")
+    with catalog.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO answer_samples")
     await sampling.flush()
     assert samples(catalog) == []
     assert sampling.records.totals(7)["canary"].signals["errors"] == [1, 0]

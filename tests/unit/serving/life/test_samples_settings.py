@@ -13,8 +13,8 @@ PLACE = "adapters.rollouts.triage.signals.samples"
 
 
 def problems(samples: Any) -> str:
+    policy = {"signals": {"samples": samples}}
     with pytest.raises(ConfigInvalid) as caught:
-        policy = {"signals": {"samples": samples}}
         parse_config({"model": {"id": "org/base"}, "adapters": {"rollouts": {"triage": policy}}})
     return str(caught.value).partition("\n")[2]
 

@@ -15,7 +15,7 @@ from serving.life.scoring import Scorers
 from serving.settings.life import JudgeScoreSettings
 from tests.suite_factory import ask, refusal, scripted, write_suite
 
-SECRET = "the vault is behind the painting"  # noqa: S105  (no password)
+SECRET = "the vault is behind the painting"
 
 
 def kept(answer: str, *passages: str) -> str:
