@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 
 from adapters import tables
 from tests.lifecycle import until
@@ -43,13 +43,15 @@ async def end_after_some_requests(it: Living) -> tuple[str, str, Any]:
         found[:] = [await it.rollout()]
         return found[0]["ended_at"] is not None
 
+    # The process that scores takes seconds to start, which are not the rollout's.
+    await until(lambda: rows(it, tables.sample_scores) > 0, "the first scores")
     await until(there, "the end")
     return old, new, found[0]
 
 
-def kept(it: Living) -> int:
+def rows(it: Living, table: Table) -> int:
     with it.plane.catalog.database.reading() as connection:
-        return int(connection.execute(select(func.count()).select_from(tables.samples)).scalar_one())
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
 async def test_a_judge_rolls_back_a_version_whose_answers_are_worse(
@@ -67,7 +69,7 @@ async def test_a_judge_rolls_back_a_version_whose_answers_are_worse(
         signal = next(each for each in report["signals"] if each["signal"] == "judge")
         assert signal["candidate_n"] == signal["candidate_bad"] > 0 == signal["current_bad"]
         assert signal["candidate_n"] + signal["current_n"] <= len(endpoint.bodies) <= REQUESTS
-        await until(lambda: kept(it) == 0, "no sample is left")
+        await until(lambda: rows(it, tables.samples) == 0, "no sample is left")
     assert set(endpoint.keys) == {"Bearer sk-judge"}
     assert "ticket" not in caplog.text
     assert "not what was asked" not in caplog.text
@@ -79,7 +81,7 @@ async def test_a_suites_rules_roll_back_a_version_whose_answers_break_them(tmp_p
         old, _, ended = await end_after_some_requests(it)
         assert ended["phase"] == "rolled_back"
         assert f"worse than {old}: suite" in ended["reason"]
-        await until(lambda: kept(it) == 0, "no sample is left")
+        await until(lambda: rows(it, tables.samples) == 0, "no sample is left")
 
 
 async def test_every_sample_counts_once_whichever_control_plane_had_it_scored(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ async def test_every_sample_counts_once_whichever_control_plane_had_it_scored(tm
         await until(lambda: counted(it) > 0, "the first scores")
         await it.restart_control()
         await asyncio.gather(*(it.ask() for _ in range(REQUESTS // 2)))
-        await until(lambda: counted(it) >= REQUESTS and kept(it) == 0, "the last scores")
+        await until(lambda: counted(it) >= REQUESTS and rows(it, tables.samples) == 0, "the last scores")
         assert counted(it) == REQUESTS
         assert (await it.rollout())["phase"] == "canary"
 
