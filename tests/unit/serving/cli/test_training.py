@@ -120,7 +120,7 @@ def test_a_recipe_becomes_an_adapter(tmp_path: Path) -> None:
     recipe = _recipe(tmp_path, heldout="rows.jsonl")
     refused = _train(recipe, base, out)
     assert refused.exit_code == 2
-    assert "leakage" in refused.stderr
+    assert "the prompt is line 1 of the training file" in refused.stderr
     result = _train(recipe, base, out, "leakage")
     assert result.exit_code == 0, result.stderr
     assert (out / "adapter_model.safetensors").is_file()
