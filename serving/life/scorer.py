@@ -61,15 +61,19 @@ class ScoringProcess:
             await self.close()
             return Scored((), f"scoring took longer than {limit_s:g} s")
         except (OSError, ValueError):
-            status = await self.close()
+            status = await self._end()
             return Scored((), f"the process that scores ended with status {status}")
         except BaseException:
             # Its answer to this order would be taken for the next one's.
             await self.close()
             raise
 
-    async def close(self) -> int | None:
-        """End the process, which keeps nothing. Its exit status, None where there was none."""
+    async def close(self) -> None:
+        """End the process, which keeps nothing."""
+        await self._end()
+
+    async def _end(self) -> int | None:
+        """Its exit status; None where there was none."""
         process, self._process = self._process, None
         if process is None:
             return None
