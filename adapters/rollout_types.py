@@ -167,3 +167,35 @@ class AnsweredRequest:
     score: float | None = None
     """In [0, 1]; None until somebody judges it."""
     comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A finished request of a version under watch, kept until one signal has a score of its answer."""
+
+    rollout: int
+    role: str
+    signal: str
+    version: str
+    task: str
+    content: str = field(repr=False)
+    """Prompt, answer and passages, as JSON of ASCII characters alone."""
+    at: datetime
+    expires_at: datetime
+    """When it is deleted, scored or not."""
+    id: int = 0
+    """Set when it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleScore:
+    """What a signal made of one sample."""
+
+    source: str
+    """The process that scored it."""
+    place: int
+    """Its place among the scores of that process, from 1."""
+    role: str
+    signal: str
+    value: float
+    """In [0, 1], more is better."""

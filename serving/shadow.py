@@ -73,7 +73,8 @@ class ShadowTraffic:
         record = RequestRecord(task, version, Role.SHADOW)
         watch = None
         if self._observer is not None:
-            watch = self._observer.watch_shadow(version, primary.resolution, self._residency.snapshot)
+            asked = (primary.call.endpoint, primary.call.body)
+            watch = self._observer.watch_shadow(version, primary.resolution, self._residency.snapshot, asked)
         started = perf_counter()
         error: BaseException | None = None
         try:
@@ -92,7 +93,7 @@ class ShadowTraffic:
             record.outcome = outcome_of(error, record)
             self._metrics.shadow_finished(record)
             if watch is not None:
-                watch.ended(record)
+                watch.ended(record, primary.passages)
 
     async def _generate(
         self, primary: Generation, request: EngineRequest, version: str, record: RequestRecord, watch: Watch | None

@@ -20,8 +20,9 @@ from serving.config import GatewayConfig, RolloutSettings
 from serving.errors import InvalidRequest, NotReady
 from serving.life.driver import ACTOR, Driver
 from serving.life.evidence import Comparisons
-from serving.life.protocol import Examiner
+from serving.life.protocol import Examiner, Scoring
 from serving.life.reports import ROLLOUT, report_of
+from serving.life.scorer import SampleScorer, ScoringProcess
 from serving.names import find_version
 from serving.rollout import Rollouts
 from serving.waiting import happens_within
@@ -50,6 +51,7 @@ class LifeController:
     """Drives every automatic rollout that the database says is in progress, one task each.
 
     Args:
+        scoring: makes what scores samples.
         clock: Unix seconds.
     """
 
@@ -61,6 +63,7 @@ class LifeController:
         examiner: Examiner,
         *,
         tests: Comparisons | None = None,
+        scoring: Callable[[], Scoring] = ScoringProcess,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
@@ -69,6 +72,7 @@ class LifeController:
         self._rollouts = rollouts
         self._examiner = examiner
         self._tests = tests or sequential_tests()
+        self._scorer = SampleScorer(config, catalog, make=scoring)
         self._clock = clock
         self._drives: dict[int, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
@@ -79,6 +83,7 @@ class LifeController:
     async def start(self) -> None:
         """Go on with what a predecessor left, and with whatever is begun from now on."""
         self._task = asyncio.create_task(self._follow(), name="life")
+        await self._scorer.start()
 
     async def stop(self) -> None:
         """Leave every rollout as it is written down. Safe without ``start``."""
@@ -88,6 +93,7 @@ class LifeController:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._scorer.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     # For those who make versions
@@ -246,6 +252,6 @@ class LifeController:
 
 def sequential_tests() -> Comparisons:
     """The always-valid tests that rollouts use."""
-    from training.gating.sequential import RateTest
+    from training.gating.sequential import MeanTest, RateTest
 
-    return Comparisons(RateTest, RateTest.from_json)
+    return Comparisons(RateTest, RateTest.from_json, MeanTest, MeanTest.from_json)

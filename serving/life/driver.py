@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from adapters.catalog import Catalog
 from adapters.errors import AdapterError, AdapterRejected, CatalogUnavailable, RolloutConflict, VersionNotFound
 from adapters.rollout_records import RolloutRecords
-from adapters.rollout_types import Phase, Report, RoleCounts, Rollout
+from adapters.rollout_types import Phase, Report, RoleCounts, Rollout, SampleScore
+from adapters.sample_records import SampleRecords
 from adapters.signal_records import SignalRecords
 from adapters.types import Alias, CatalogSnapshot, Role
 from serving.config import RolloutSettings
@@ -62,6 +63,7 @@ class Driver:
         self._catalog = catalog
         self._records = RolloutRecords(catalog)
         self._signals = SignalRecords(catalog, "control")
+        self._samples = SampleRecords(catalog, "control")
         self._rollouts = rollouts
         self._examiner = examiner
         self._tests = tests
@@ -144,8 +146,8 @@ class Driver:
     async def _step(self, rollout: Rollout, state: State, policy: RolloutSettings, alias: Alias) -> Phase:
         totals: dict[str, RoleCounts] = await self._run(lambda: self._signals.totals(rollout.id))
         evidence = Evidence(policy, self._tests, rollout.state.get("evidence"))
-        evidence.enter(alias, rollout.candidate)
-        evidence.fold(totals)
+        changed = evidence.enter(alias, rollout.candidate)
+        evidence.fold(totals, await self._scores(rollout, policy, evidence, forget=changed))
         seen = Seen(self._clock(), alias, evidence.readings(), _requests(totals, state.phase), await self._live())
         after = decide(state, seen, policy)
         if self._change is not None:
@@ -165,6 +167,17 @@ class Driver:
         if seen.now < self._not_before and after.phase is not Phase.ROLLING_BACK:
             return after.phase
         return await self._bring_nearer(rollout, after, policy, alias)
+
+    async def _scores(
+        self, rollout: Rollout, policy: RolloutSettings, evidence: Evidence, *, forget: bool
+    ) -> list[SampleScore]:
+        """New scores of samples. ``forget``: samples that still wait are of another phase or step, and go unscored."""
+        if policy.signals.samples is None:
+            return []
+        if forget:
+            await self._run(lambda: self._samples.drop(rollout.id))
+        scores: list[SampleScore] = await self._run(lambda: self._samples.scores(rollout.id, evidence.places))
+        return scores
 
     async def _bring_nearer(self, rollout: Rollout, state: State, policy: RolloutSettings, alias: Alias) -> Phase:
         """Go on with the change that brings the alias to where the state wants it; wait for it only a moment."""
@@ -258,6 +271,7 @@ class Driver:
         saved: Rollout = await self._run(lambda: self._records.save(changed, reports=reports, event=event, actor=ACTOR))
         if state.phase.ended:
             await self._run(self._signals.prune_counts)
+            await self._run(self._samples.prune)
         return saved
 
     async def _live(self, *, ready: bool = False) -> int:

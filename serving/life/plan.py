@@ -148,7 +148,7 @@ def _forced(state: State, seen: Seen, policy: RolloutSettings) -> State | None:
 def _step_done(state: State, seen: Seen, policy: RolloutSettings) -> str | None:
     """Why the shadow or the step may end; None where it may not."""
     requests = seen.requests - state.requests_before
-    telling = [reading for reading in seen.readings if not reading.silent]
+    telling = [reading for reading in seen.readings if reading.awaited and not reading.silent]
     if telling and requests > 0 and all(reading.not_worse for reading in telling):
         return "proved to be no worse"
     if state.phase is Phase.SHADOW:

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.errors import AdapterRejected
-from adapters.rollout_types import Phase, RoleCounts
+from adapters.rollout_types import Phase, RoleCounts, Sample
+from adapters.sample_records import SampleRecords
 from adapters.signal_records import SignalRecords
 from adapters.types import Alias
 from serving.life.driver import Driver
@@ -127,3 +129,56 @@ async def test_a_version_that_turns_out_not_to_be_served_is_rolled_back(
         it.rollouts.gate.set()
         await it.ticks_until(Phase.ROLLED_BACK)
         assert "cannot be served" in it.it.life.records.last("triage")[0].reason
+
+
+async def test_no_test_gets_a_score_of_another_step(tmp_path: Path) -> None:
+    """Samples of the step that ended go unscored; scores that came with its end are passed over."""
+    signals = {"samples": {"suite": {"file": "suite.yaml"}}}
+    policy = POLICY | {"steps": [0.1, 0.5], "min_seconds": 0, "signals": signals}
+    async with world(tmp_path, adapters={"rollouts": {"triage": policy}}) as it:
+        await it.add("triage", 1, promote=True)
+        driver = await driver_of(it, Examining(passed()), Clock(), await it.add("triage", 2))
+        samples, now = SampleRecords(it.catalog, "control:a"), datetime.now(UTC)
+        number = it.life.records.last("triage")[0].id
+
+        def state() -> dict[str, Any]:
+            return dict(it.life.records.last("triage")[0].state)
+
+        def scored() -> int:
+            _, candidate, _, stable = state()["evidence"]["scored"]["suite"]
+            return int(candidate + stable)
+
+        def sample() -> None:
+            kept = Sample(number, "canary", "suite", "v", "t", "{}", now, now + timedelta(hours=1))
+            samples.add([kept])
+
+        def score() -> None:
+            samples.settle([(samples.newest(number, "suite", 1)[0][0], 0.5)])
+
+        async def applied(step: int) -> None:
+            async with asyncio.timeout(20):
+                while (state().get("step"), state().get("applied")) != (step, True):
+                    await driver.tick()
+
+        await applied(0)
+        for _ in range(3):
+            sample()
+        score()
+        await driver.tick()
+        assert (scored(), samples.waiting()) == (1, [(number, "suite")])
+
+        counts: Any = {(number, "canary"): RoleCounts({"errors": [10, 0]}, {}).to_json()}
+        SignalRecords(it.catalog, "r0:x").write(counts)
+        async with asyncio.timeout(20):
+            while state()["step"] == 0:
+                await driver.tick()
+        await until(lambda: it.catalog.snapshot().aliases["triage"].canary_share == 0.5)
+        score()
+        await applied(1)
+        assert (scored(), samples.waiting()) == (1, [])
+
+        sample()
+        score()
+        await driver.tick()
+        assert scored() == 2
+        await driver.close()

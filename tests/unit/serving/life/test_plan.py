@@ -67,6 +67,15 @@ def test_proof_by_every_telling_signal_makes_the_share_grow_at_once() -> None:
     assert decide(state, seen(None, *unproved, requests=5), policy()) is state
 
 
+def test_a_step_does_not_wait_for_what_samples_prove() -> None:
+    proved, scored = reading(not_worse=True), replace(reading("judge"), awaited=False)
+    assert decide(canary(), seen(None, proved, scored, requests=1), policy()).step == 1
+    state = canary()
+    assert decide(state, seen(None, reading(), replace(scored, not_worse=True), requests=1), policy()) is state
+    worse = decide(state, seen(None, proved, replace(scored, worse=True), requests=1), policy())
+    assert worse.phase is Phase.ROLLING_BACK
+
+
 def test_old_proof_needs_requests_of_the_new_step() -> None:
     state = canary(1, requests_before=5)
     stands = alias(canary_share=0.5)
