@@ -133,8 +133,7 @@ async def test_a_version_that_turns_out_not_to_be_served_is_rolled_back(
 
 async def test_no_test_gets_a_score_of_another_step(tmp_path: Path) -> None:
     """Samples of the step that ended go unscored; scores that came with its end are passed over."""
-    signals = {"samples": {"suite": {"file": "suite.yaml"}}}
-    policy = POLICY | {"steps": [0.1, 0.5], "min_seconds": 0, "signals": signals}
+    policy = POLICY | {"steps": [0.1, 0.5], "signals": {"samples": {"suite": {"file": "suite.yaml"}}}}
     async with world(tmp_path, adapters={"rollouts": {"triage": policy}}) as it:
         await it.add("triage", 1, promote=True)
         driver = await driver_of(it, Examining(passed()), Clock(), await it.add("triage", 2))
@@ -149,8 +148,7 @@ async def test_no_test_gets_a_score_of_another_step(tmp_path: Path) -> None:
             return int(candidate + stable)
 
         def sample() -> None:
-            kept = Sample(number, "canary", "suite", "v", "t", "{}", now, now + timedelta(hours=1))
-            samples.add([kept])
+            samples.add([Sample(number, "canary", "suite", "v", "t", "{}", now, now + timedelta(hours=1))])
 
         def score() -> None:
             samples.settle([(samples.newest(number, "suite", 1)[0][0], 0.5)])
