@@ -155,8 +155,8 @@ async def test_a_judge_that_is_away_is_asked_after_growing_pauses(
     ]
     assert it.records.scores(number, {}) == []
     scoring.value, scoring.problem = 0.5, ""
-    for second in (2000.0, 2001.0):
-        clock.now = second
+    for later in (2000.0, 2001.0):
+        clock.now = later
         await it.score_waiting("judge", scoring)
     assert [len(order.samples) for order in scoring.orders] == [8, 2, 2, 2, 2, 8]
     assert len(it.records.scores(number, {})) == 10
