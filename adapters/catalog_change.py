@@ -73,6 +73,15 @@ class Change:
             raise RolloutConflict(f"{version} is the {role} version of alias {alias.name}; point the alias elsewhere.")
         if self.is_marked(tables.pins, version):
             raise RolloutConflict(f"{version} is pinned; unpin it first.")
+        automatic = tables.rollouts.c
+        under_way = select(automatic.alias).where(
+            automatic.ended_at.is_(None), or_(automatic.candidate == version, automatic.stable == version)
+        )
+        if (name := self.connection.execute(under_way).scalar()) is not None:
+            raise RolloutConflict(
+                f"an automatic rollout of {name} needs {version}; end it with `loraplex adapters rollout {name} "
+                "--stop`, or wait."
+            )
         if self.is_marked(tables.staged, version):
             raise RolloutConflict(f"a rollout of {version} is in progress; wait for its end.")
 

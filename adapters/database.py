@@ -149,11 +149,12 @@ def _parse(url: str) -> URL:
 
 
 def _make_engine(url: URL, *, is_sqlite: bool) -> Engine:
+    # What is written may be what somebody asked a model: errors, which are logged, tell none of it.
     try:
         if not is_sqlite:
-            return create_engine(url, pool_pre_ping=True)
+            return create_engine(url, pool_pre_ping=True, hide_parameters=True)
         Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+        engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S}, hide_parameters=True)
     except OSError as error:
         raise CatalogUnavailable(f"the folder of `state.url` cannot be made: {error}") from error
     except NoSuchModuleError as error:

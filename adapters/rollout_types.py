@@ -17,6 +17,7 @@ class Phase(StrEnum):
     CANARY = "canary"
     """The candidate answers a share of the callers."""
     PROMOTING = "promoting"
+    """Until the alias has flipped, the candidate answers what it answered before."""
     ROLLING_BACK = "rolling_back"
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
@@ -37,7 +38,7 @@ class Phase(StrEnum):
     @property
     def watched(self) -> bool:
         """Whether replicas count what happens to requests."""
-        return self in (Phase.SHADOW, Phase.CANARY)
+        return self in (Phase.SHADOW, Phase.CANARY, Phase.PROMOTING)
 
 
 _GOING_ON = (Phase.EXAMINING, Phase.SHADOW, Phase.CANARY, Phase.PROMOTING, Phase.ROLLING_BACK)
@@ -166,3 +167,35 @@ class AnsweredRequest:
     score: float | None = None
     """In [0, 1]; None until somebody judges it."""
     comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A finished request of a version under watch, kept until one signal has a score of its answer."""
+
+    rollout: int
+    role: str
+    signal: str
+    version: str
+    task: str
+    content: str = field(repr=False)
+    """Prompt, answer and passages, as JSON of ASCII characters alone."""
+    at: datetime
+    expires_at: datetime
+    """When it is deleted, scored or not."""
+    id: int = 0
+    """Set when it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleScore:
+    """What a signal made of one sample."""
+
+    source: str
+    """The process that scored it."""
+    place: int
+    """Its place among the scores of that process, from 1."""
+    role: str
+    signal: str
+    value: float
+    """In [0, 1], more is better."""

@@ -173,3 +173,32 @@ requests = Table(
     Index("ix_answered_requests_request", "request_id"),
     Index("ix_answered_requests_at", "at"),
 )
+
+samples = Table(
+    "answer_samples",
+    metadata,
+    Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    Column("rollout", Integer, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("signal", String(32), nullable=False),
+    Column("version", String(128), nullable=False),
+    Column("task", String(128), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Index("ix_answer_samples_rollout", "rollout", "signal"),
+    Index("ix_answer_samples_expires", "expires_at"),
+)
+
+sample_scores = Table(
+    "sample_scores",
+    metadata,
+    Column("source", String(320), primary_key=True),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("rollout", Integer, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("signal", String(32), nullable=False),
+    Column("value", Float),
+    Column("at", UtcDateTime, nullable=False),
+    Index("ix_sample_scores_rollout", "rollout", "signal"),
+)

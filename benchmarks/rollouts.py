@@ -46,9 +46,10 @@ def simulate(rng: random.Random, rates: Mapping[str, float], policy: RolloutSett
             for signal, rate in (rates if canary else USUAL).items():
                 totals["canary" if canary else "stable"].note(signal, bad=rng.random() < rate)
         requests += look if state.applied else 0
+        alias = Alias("triage", stable=OLD, canary=NEW, canary_share=share)
+        evidence.enter(alias, NEW)
         evidence.fold(totals)
         answered = _answered(totals["canary"])
-        alias = Alias("triage", stable=OLD, canary=NEW, canary_share=share)
         state = decide(state, Seen(0.0, alias, evidence.readings(), answered, replicas=1), policy)
     return End(state.phase, _answered(totals["canary"]), requests)
 

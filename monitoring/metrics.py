@@ -81,6 +81,8 @@ class RequestRecord:
     """Time spent waiting for the search for passages."""
     client_s: float = 0.0
     """Time spent waiting for the client to take what was sent."""
+    streamed: bool = False
+    """Whether the answer is one that is streamed."""
     first_token_s: float | None = None
     """From arrival to the first token; None for an answer that is not streamed."""
     gaps_s: list[float] = field(default_factory=list)

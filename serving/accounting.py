@@ -75,7 +75,8 @@ class Generation:
         """What retrieval found; None where nothing was searched."""
         self._observer = observer
         self._snapshot = residency.snapshot
-        self.watch = None if observer is None else observer.watch(resolution, self._snapshot)
+        asked = (call.endpoint, call.body)
+        self.watch = None if observer is None else observer.watch(resolution, self._snapshot, asked)
         """Counts what the request shows; None for a version that is not under watch."""
         self.response_id: str | None = None
         """The `id` of the answer, once there is one."""
@@ -92,6 +93,11 @@ class Generation:
     def refused(self) -> bool:
         """Whether the gateway answers itself, without engine and adapter."""
         return self.grounded is not None and self.grounded.outcome is Outcome.REFUSED
+
+    @property
+    def passages(self) -> tuple[str, ...]:
+        """The texts that retrieval put into the prompt."""
+        return () if self.grounded is None else tuple(passage.text for passage in self.grounded.passages)
 
     def enter(self) -> None:
         """Take a place. Raises Overloaded and NotReady."""
@@ -119,7 +125,7 @@ class Generation:
 
     async def judge(self, texts: list[FinishedText]) -> bool:
         """Hold finished texts against the contract and mark them. Whether all satisfy it."""
-        if self.watch is not None:
+        if self.watch is not None and not self.refused:
             self.watch.texts(texts)
         if self.contract is None:
             return True
@@ -151,8 +157,8 @@ class Generation:
         record.duration_s = perf_counter() - self.call.arrived
         record.outcome = outcome_of(error, record)
         self._metrics.request_finished(record)
-        if self.watch is not None:
-            self.watch.ended(record)
+        if self.watch is not None and not self.refused:
+            self.watch.ended(record, self.passages)
         if self._observer is not None and self.response_id is not None and error is None:
             self._observer.answered(
                 self.resolution,

@@ -130,6 +130,7 @@ class Generator:
             ModelNotFound, PermissionDenied: at once.
         """
         generation = self._start(call)
+        generation.record.streamed = True
         keep_text = generation.contract is not None or generation.watch is not None
         reader = event_reader(call.endpoint, call.body, generation.resolution, keep_text=keep_text)
         return AnswerStream(generation, reader, self._open, self._limit_s)

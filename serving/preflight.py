@@ -16,12 +16,8 @@ def preflight(config: GatewayConfig) -> list[str]:
     Imports what the configuration names, vLLM included (some seconds); starts nothing, loads no weights and opens no
     connection.
     """
-    return [
-        *quick_preflight(config),
-        *_examination_problems(config),
-        *_adapter_problems(config),
-        *_engine_problems(config),
-    ]
+    others = (_examination_problems, _adapter_problems, _sample_problems, _engine_problems)
+    return [*quick_preflight(config), *(line for problems in others for line in problems(config))]
 
 
 def quick_preflight(config: GatewayConfig) -> list[str]:
@@ -58,6 +54,21 @@ def _adapter_problems(config: GatewayConfig) -> Iterator[str]:
             yield f"`adapters.preload[{index}].source`: there is no folder {folder}"
         elif folder.is_absolute() and not (folder / "adapter_config.json").is_file():
             yield f"`adapters.preload[{index}].source`: {folder} holds no adapter_config.json"
+
+
+def _sample_problems(config: GatewayConfig) -> Iterator[str]:
+    """A rollout goes on without them; a signal that can never say anything is a slip all the same."""
+    for name, policy in config.adapters.rollouts.items():
+        samples, place = policy.signals.samples, f"adapters.rollouts.{name}.signals.samples"
+        if samples is None:
+            continue
+        if samples.suite is not None and not samples.suite.file.is_file():
+            yield f"`{place}.suite.file`: there is no file {samples.suite.file}"
+        key = None if samples.judge is None else samples.judge.api_key_env
+        if key is not None and not os.environ.get(key):
+            yield f"`{place}.judge.api_key_env`: the environment variable {key} is not set"
+        if samples.judge is not None and find_spec("openai") is None:
+            yield f"`{place}.judge`: the Python package openai is not installed; install the extra `train`"
 
 
 def _secret_problems(config: GatewayConfig) -> Iterator[str]:

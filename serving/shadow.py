@@ -49,6 +49,8 @@ class ShadowTraffic:
             self._metrics.shadow_dropped(primary.record.task, version, "capacity")
             return
         task = asyncio.create_task(self._run(primary, request, version))
+        if primary.watch is not None:
+            primary.watch.copied = True
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -65,11 +67,14 @@ class ShadowTraffic:
             await self._residency.acquire(version, ADAPTER_WAIT_S)
         except Exception:
             self._metrics.shadow_dropped(task, version, "not_ready")
+            if primary.watch is not None:
+                primary.watch.copied = False
             return
         record = RequestRecord(task, version, Role.SHADOW)
         watch = None
         if self._observer is not None:
-            watch = self._observer.watch_shadow(version, primary.resolution, self._residency.snapshot)
+            asked = (primary.call.endpoint, primary.call.body)
+            watch = self._observer.watch_shadow(version, primary.resolution, self._residency.snapshot, asked)
         started = perf_counter()
         error: BaseException | None = None
         try:
@@ -88,7 +93,7 @@ class ShadowTraffic:
             record.outcome = outcome_of(error, record)
             self._metrics.shadow_finished(record)
             if watch is not None:
-                watch.ended(record)
+                watch.ended(record, primary.passages)
 
     async def _generate(
         self, primary: Generation, request: EngineRequest, version: str, record: RequestRecord, watch: Watch | None

@@ -25,7 +25,7 @@ COMMANDS = {
     "adapters": _Command("serving.cli.adapters", "app", "Add adapters, roll them out, see what is loaded where."),
     "ingest": _Command("serving.cli.ingest", "ingest", "Bring a vector store to what files, folders and pages hold."),
     "knowledge": _Command("serving.cli.knowledge", "app", "Look into vector stores, search them, tune the search."),
-    "train": _Command("serving.cli.training", "app", "Check training data."),
+    "train": _Command("serving.cli.training", "app", "Check training data, and train on this machine."),
     "jobs": _Command("serving.cli.jobs", "app", "Fine-tune: create jobs, follow, pause and cancel them."),
     "eval": _Command("serving.cli.evaluation", "evaluate", "Run a suite against a model, and say how sure that is."),
     "gate": _Command("serving.cli.gate", "gate", "Say whether a candidate may take the current version's place."),

@@ -1,26 +1,24 @@
 """``loraplex train``: what is done on this machine before and around a training."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from serving.cli.client import REFUSED, Failed
+from serving.cli.client import REFUSED, Failed, fail
 from serving.cli.command import Json, run
 from serving.cli.printing import say
 
 if TYPE_CHECKING:
     from training.data.encoding import ChatTokenizer
 
-app = typer.Typer(no_args_is_help=True, help="Check training data.")
+app = typer.Typer(no_args_is_help=True, help="Check training data, and train on this machine.")
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": None}
 
-
-@app.callback()
-def _training() -> None:
-    """Without a callback, typer would make the only command the whole of this app."""
+_MISTAKE = 2
+"""Exit code of a training: the caller's to mend, as ``training.tuning.run`` has it."""
 
 
 @app.command("check")
@@ -62,6 +60,41 @@ def check(
         raise typer.Exit(REFUSED)
 
 
+@app.command("run")
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe, YAML; its paths start at its folder.", show_default=False)],
+    *,
+    base: Annotated[Path, typer.Option("--base", metavar="FOLDER", help="Base checkpoint.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="Becomes the adapter; must hold none.", show_default=False)
+    ],
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", metavar="CODE", help="A finding in the data to train in spite of.")
+    ] = None,
+) -> None:
+    """Train an adapter on this machine, by a recipe for SFT or DPO.
+
+    Ctrl-C and SIGTERM have it write a checkpoint into OUT.work, beside the output folder; the same command goes on from
+    the newest, whatever ended the training. Exit codes: 0 the adapter is written, 2 recipe, data, base or output folder
+    want mending, 75 stopped after a checkpoint."""
+    try:
+        raise typer.Exit(_trained(recipe, base, out, tuple(allow or ())))
+    except Failed as error:
+        fail(error, as_json=False)
+
+
+def _trained(recipe: Path, base: Path, out: Path, allow: Collection[str]) -> int:
+    """The exit code of a training. Raises Failed where none was begun."""
+    try:
+        from training.data.findings import JUDGMENTS
+        from training.tuning.run import run_file
+
+        _require_judgments(allow, JUDGMENTS, _MISTAKE)
+        return run_file(recipe, base, out, typer.echo, allow=allow)
+    except ModuleNotFoundError as error:
+        raise _not_installed(error, _MISTAKE) from error
+
+
 def _checked(
     file: Path,
     validation: Path | None,
@@ -69,7 +102,7 @@ def _checked(
     base: Path | None,
     max_length: int | None,
     tokens_per_second: float | None,
-    allow: Sequence[str],
+    allow: Collection[str],
 ) -> dict[str, Any]:
     """What was found, as ``--json`` prints it. Raises Failed."""
     try:
@@ -79,12 +112,8 @@ def _checked(
 
         tokenizer = None if base is None else _tokenizer(base)
     except ModuleNotFoundError as error:
-        message = f"{error.name} is not installed: install `loraplex[train]`."
-        raise Failed(REFUSED, "training_not_installed", message) from error
-    for code in allow:
-        if code not in JUDGMENTS:
-            message = f"`{code}` cannot be allowed; what can be: {', '.join(JUDGMENTS)}."
-            raise Failed(REFUSED, "not_a_judgment", message)
+        raise _not_installed(error) from error
+    _require_judgments(allow, JUDGMENTS)
     try:
         report = check_file(
             file,
@@ -99,6 +128,19 @@ def _checked(
     refused = sorted({finding.code for finding in report.refused(allow)})
     can_be_allowed = [code for code in refused if code in JUDGMENTS]
     return {"object": "train.check", **report.to_json(), "refused": refused, "can_be_allowed": can_be_allowed}
+
+
+def _not_installed(error: ModuleNotFoundError, exit_code: int = REFUSED) -> Failed:
+    message = f"{error.name} is not installed: install `loraplex[train]`."
+    return Failed(exit_code, "training_not_installed", message)
+
+
+def _require_judgments(codes: Collection[str], judgments: Collection[str], exit_code: int = REFUSED) -> None:
+    """Raises Failed for a code that can never be allowed."""
+    for code in codes:
+        if code not in judgments:
+            message = f"`{code}` cannot be allowed; what can be: {', '.join(judgments)}."
+            raise Failed(exit_code, "not_a_judgment", message)
 
 
 def _tokenizer(base: Path) -> "ChatTokenizer":

@@ -94,7 +94,7 @@ class JobDesk:
             "max_rank": config.adapters.max_rank,
         }
         folder = JobFolder(self._root / job_id)
-        folder.write(orders, train, heldout)
+        folder.write(orders, train, heldout, installation=self._jobs.installation())
         try:
             record = self._jobs.add(self._record(caller, request, job_id, adapter, seed), self._first(request, job_id))
         except Exception:

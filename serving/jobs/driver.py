@@ -104,7 +104,7 @@ class Driver:
             status = await self._watch(job.id, folder, trainer)
         except BaseException:
             # Whatever it was, no trainer stays behind that nobody watches.
-            trainer.kill()
+            await asyncio.to_thread(trainer.kill)
             raise
         await self._absorb(job.id, folder)
         if status is None:
@@ -120,17 +120,20 @@ class Driver:
         because it was told to, or is left to end by itself because this process does."""
         stopping_at: float | None = None
         while (status := await asyncio.to_thread(trainer.poll)) is None:
-            # A database that is away now is no reason to lose a training: the file keeps what is not read yet.
-            with suppress(CatalogUnavailable):
-                await self._absorb(job_id, folder)
-                wanted = await self._wanted(job_id)
-                overdue = stopping_at is not None and time.monotonic() - stopping_at > self._stop_grace_s
-                if wanted is JobStatus.CANCELLED or overdue:
-                    stopping_at = stopping_at or time.monotonic()
-                    await asyncio.to_thread(trainer.kill)
-                elif stopping_at is None and (self._closing.is_set() or wanted not in STARTABLE):
-                    stopping_at = time.monotonic()
-                    await asyncio.to_thread(trainer.stop)
+            wanted: JobStatus | None = None
+            if not self._closing.is_set():
+                # A database that is away now is no reason to lose a training: the file keeps what is not read yet.
+                with suppress(CatalogUnavailable):
+                    await self._absorb(job_id, folder)
+                    wanted = await self._wanted(job_id)
+            unwanted = self._closing.is_set() or (wanted is not None and wanted not in STARTABLE)
+            overdue = stopping_at is not None and time.monotonic() - stopping_at > self._stop_grace_s
+            if wanted is JobStatus.CANCELLED or overdue:
+                stopping_at = stopping_at or time.monotonic()
+                await asyncio.to_thread(trainer.kill)
+            elif stopping_at is None and unwanted:
+                stopping_at = time.monotonic()
+                await asyncio.to_thread(trainer.stop)
             if stopping_at is None:
                 await happens_within(self._closing, self._poll_s)
             elif self._closing.is_set() and time.monotonic() - stopping_at > self._closing_grace_s:

@@ -17,6 +17,7 @@ LOG = "worker.log"
 _ORDERS = "job.json"
 _ERROR = "error.json"
 _RESULT = "result.json"
+_INSTALLATION = "installation"
 _ADAPTER = "adapter"
 _PARAMS = {"train": "training_file", "heldout": "validation_file", "method": "method", "base": "model"}
 """Names of a caller for what the trainer calls otherwise."""
@@ -51,15 +52,27 @@ class JobFolder:
         """The result."""
         return self.path / _ADAPTER
 
-    def write(self, orders: Mapping[str, Any], train: bytes, heldout: bytes | None) -> None:
-        """Make the folder, whole or not at all."""
+    def write(self, orders: Mapping[str, Any], train: bytes, heldout: bytes | None, *, installation: str) -> None:
+        """Make the folder, whole or not at all.
+
+        Args:
+            installation: whose it is; several may share the folder that it is in.
+        """
         partial = self.path.with_name(f"{self.path.name}.partial")
         partial.mkdir(parents=True)
+        (partial / _INSTALLATION).write_text(installation, encoding="utf-8")
         (partial / TRAIN).write_bytes(train)
         if heldout is not None:
             (partial / HELDOUT).write_bytes(heldout)
         (partial / _ORDERS).write_text(json.dumps(orders, indent=2), encoding="utf-8")
         partial.rename(self.path)
+
+    def belongs_to(self, installation: str) -> bool:
+        """Whether that installation made the folder."""
+        try:
+            return (self.path / _INSTALLATION).read_text(encoding="utf-8") == installation
+        except (FileNotFoundError, UnicodeDecodeError):
+            return False
 
     def result(self) -> dict[str, Any] | None:
         """What a finished trainer says of its work; None where it has not finished."""

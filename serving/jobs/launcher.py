@@ -146,6 +146,22 @@ class ProcessTrainer:
                 return
 
 
+def is_at_work(folder: Path) -> bool:
+    """Whether a trainer, of whatever control plane, holds the lock of ``folder``. Blocking. Raises OSError."""
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(lock)
+
+
 def _sign(lock: int, pid: int) -> None:
     """Write into the lock who holds it."""
     identity = family.identity_of(pid)

@@ -1,17 +1,22 @@
 """``RayLauncher``: trainers for which Ray reserves a place, with GPUs, on any machine of its cluster."""
 
 import contextlib
+import logging
 import time
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 
 from serving.jobs.launcher import STOPPED, FolderBusy, ProcessLauncher, ProcessTrainer
 
+logger = logging.getLogger(__name__)
+
 _ANSWER_WITHIN_S = 10.0
 _KILLED = -9
+_NOT_STARTED = 70
+"""Exit status that stands for a trainer that could not be started; of EX_SOFTWARE in sysexits.h."""
 _POLL_S = 0.2
 
 
@@ -81,6 +86,9 @@ class RayTrainer:
                 self._status = ray.get(self._host.poll.remote(), timeout=_ANSWER_WITHIN_S)
             except RayActorError:
                 self._status = _KILLED
+            except RayTaskError as error:
+                logger.warning("a trainer could not be started: %s", error)
+                self._status = _NOT_STARTED
             except ray.exceptions.GetTimeoutError:
                 return None
             if self._status is not None:

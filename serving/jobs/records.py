@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, func, insert, select, text, update
+from sqlalchemy import Connection, Select, Table, delete, func, insert, select, text, update
 
 from adapters.database import Database
-from serving.jobs.tables import checkpoints, events, jobs
+from serving.jobs.tables import checkpoints, events, installation, jobs
 from serving.jobs.types import (
     STARTABLE,
     UNFINISHED,
@@ -27,6 +27,11 @@ class Jobs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def installation(self) -> str:
+        """What tells this installation from every other one."""
+        with self._database.reading() as connection:
+            return str(connection.execute(select(installation.c.name)).scalar_one())
 
     def add(self, record: JobRecord, first: Sequence[NewEvent]) -> JobRecord:
         """Store a job with its first events; its serial is given here."""
@@ -104,6 +109,13 @@ class Jobs:
             if moved:
                 _add_events(connection, job_id, tell)
         return bool(moved)
+
+    def forget(self, ended_before: int) -> None:
+        """Drop the events and checkpoints of jobs that ended before, Unix seconds; the jobs stay."""
+        ended = select(jobs.c.id).where(jobs.c.finished_at <= ended_before)
+        with self._database.writing() as connection:
+            for table in (events, checkpoints):
+                connection.execute(delete(table).where(table.c.job_id.in_(ended)))
 
     def tell(self, job_id: str, *new: NewEvent) -> None:
         """Add events."""

@@ -11,6 +11,7 @@ from adapters.errors import AdapterServerError
 from serving.errors import NotReady
 from serving.jobs.driver import Driver
 from serving.jobs.folder import JobFolder
+from serving.jobs.launcher import is_at_work
 from serving.jobs.records import Jobs
 from serving.jobs.types import ACTIVE, Candidates, JobStatus, NewEvent
 from serving.waiting import happens_within
@@ -22,8 +23,7 @@ _LOOK_S = 5.0
 _CLEAN_S = 3600.0
 _ORPHAN_S = 3600.0
 _DAY_S = 86_400.0
-_JOB = re.compile(r"ftjob-[0-9a-f]+(\.partial)?")
-"""What this program makes in its folder; an operator may have put more there."""
+_OURS = re.compile(r"ftjob-[0-9a-f]{32}(\.partial)?")
 
 
 class JobSupervisor:
@@ -31,7 +31,7 @@ class JobSupervisor:
 
     Args:
         root: the folder of the jobs' folders.
-        keep_days: how long the folder of a job stays after its end.
+        keep_days: how long the folder, events and checkpoints of a job stay after its end.
         candidates: who is told of new versions; None: nobody.
     """
 
@@ -119,7 +119,10 @@ class JobSupervisor:
         for job in await asyncio.to_thread(self._jobs.unannounced):
             if self._candidates is not None and job.version is not None:
                 try:
-                    await self._candidates.candidate(job.version, actor=job.owner)
+                    # With the job in its name, a second call for it is known as one.
+                    await self._candidates.candidate(job.version, actor=f"{job.owner} ({job.id})")
+                except (AdapterServerError, NotReady):
+                    raise
                 except Exception as error:
                     logger.exception("nobody took the candidate %s", job.version)
                     told = NewEvent(f"The rollout of {job.version} did not begin: {error}", time.time(), level="warn")
@@ -127,11 +130,17 @@ class JobSupervisor:
             await asyncio.to_thread(partial(self._jobs.change, job.id, announced=True))
 
     def _clean(self) -> None:
-        """Remove folders of jobs that ended long ago, and those that have no job. What else lies there is not ours."""
-        folders = {path.name: path for path in self._root.iterdir() if path.is_dir() and _JOB.fullmatch(path.name)}
-        kept = self._jobs.kept(list(folders), int(time.time() - self._keep_s))
+        """Forget what jobs that ended long ago told, and remove their folders and those of ours that have no job."""
+        ended_before = int(time.time() - self._keep_s)
+        self._jobs.forget(ended_before)
+        installation = self._jobs.installation()
+        folders = {path.name: path for path in self._root.iterdir() if _OURS.fullmatch(path.name) and path.is_dir()}
+        kept = self._jobs.kept(list(folders), ended_before)
         for name, path in folders.items():
             # A younger one may be of a job that is about to be recorded.
-            if name not in kept and time.time() - path.stat().st_mtime > _ORPHAN_S:
-                logger.info("the folder of %s is removed", name)
-                JobFolder(path).remove()
+            if name in kept or time.time() - path.stat().st_mtime <= _ORPHAN_S:
+                continue
+            if not JobFolder(path).belongs_to(installation) or is_at_work(path):
+                continue
+            logger.info("the folder of %s is removed", name)
+            JobFolder(path).remove()

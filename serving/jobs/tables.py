@@ -25,6 +25,8 @@ metadata = MetaData()
 
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
+installation = Table("training_installation", metadata, Column("name", String(32), primary_key=True))
+
 jobs = Table(
     "training_jobs",
     metadata,

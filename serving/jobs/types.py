@@ -135,5 +135,9 @@ class Candidates(Protocol):
     """Decides what becomes of a new version."""
 
     async def candidate(self, version: str, *, actor: str) -> None:
-        """A new version is in the catalog: do what the policy of its adapter says."""
+        """A new version is in the catalog: do what the policy of its adapter says; once for each actor.
+
+        Raises:
+            AdapterServerError, NotReady: not now; it is worth trying again.
+        """
         ...

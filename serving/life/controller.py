@@ -20,8 +20,9 @@ from serving.config import GatewayConfig, RolloutSettings
 from serving.errors import InvalidRequest, NotReady
 from serving.life.driver import ACTOR, Driver
 from serving.life.evidence import Comparisons
-from serving.life.protocol import Examiner
+from serving.life.protocol import Examiner, Scoring
 from serving.life.reports import ROLLOUT, report_of
+from serving.life.scorer import SampleScorer, ScoringProcess
 from serving.names import find_version
 from serving.rollout import Rollouts
 from serving.waiting import happens_within
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _RETRIES = 5
+_LOOKED_BACK = 100
+"""Rollouts of an adapter among which one that was begun already is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class LifeController:
     """Drives every automatic rollout that the database says is in progress, one task each.
 
     Args:
+        scoring: makes what scores samples.
         clock: Unix seconds.
     """
 
@@ -59,6 +63,7 @@ class LifeController:
         examiner: Examiner,
         *,
         tests: Comparisons | None = None,
+        scoring: Callable[[], Scoring] = ScoringProcess,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
@@ -67,6 +72,7 @@ class LifeController:
         self._rollouts = rollouts
         self._examiner = examiner
         self._tests = tests or sequential_tests()
+        self._scorer = SampleScorer(config, catalog, make=scoring)
         self._clock = clock
         self._drives: dict[int, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
@@ -77,6 +83,7 @@ class LifeController:
     async def start(self) -> None:
         """Go on with what a predecessor left, and with whatever is begun from now on."""
         self._task = asyncio.create_task(self._follow(), name="life")
+        await self._scorer.start()
 
     async def stop(self) -> None:
         """Leave every rollout as it is written down. Safe without ``start``."""
@@ -86,6 +93,7 @@ class LifeController:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._scorer.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     # For those who make versions
@@ -98,7 +106,8 @@ class LifeController:
         if policy is None or (policy.suite is None and policy.on_pass == "candidate"):  # noqa: S105
             return
         stable = snapshot.aliases.get(found.adapter, Alias(found.adapter)).stable
-        if stable == found.name:
+        begun: list[Rollout] = await self._run(lambda: self.records.last(found.adapter, _LOOKED_BACK))
+        if stable == found.name or any((one.candidate, one.actor) == (found.name, actor) for one in begun):
             return
         try:
             await self._begin(found.adapter, found.name, stable, policy, actor)
@@ -243,6 +252,6 @@ class LifeController:
 
 def sequential_tests() -> Comparisons:
     """The always-valid tests that rollouts use."""
-    from training.gating.sequential import RateTest
+    from training.gating.sequential import MeanTest, RateTest
 
-    return Comparisons(RateTest, RateTest.from_json)
+    return Comparisons(RateTest, RateTest.from_json, MeanTest, MeanTest.from_json)

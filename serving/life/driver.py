@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from adapters.catalog import Catalog
 from adapters.errors import AdapterError, AdapterRejected, CatalogUnavailable, RolloutConflict, VersionNotFound
 from adapters.rollout_records import RolloutRecords
-from adapters.rollout_types import Phase, Report, RoleCounts, Rollout
+from adapters.rollout_types import Phase, Report, RoleCounts, Rollout, SampleScore
+from adapters.sample_records import SampleRecords
 from adapters.signal_records import SignalRecords
 from adapters.types import Alias, CatalogSnapshot, Role
 from serving.config import RolloutSettings
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 ACTOR = "rollout"
 """Who is named in the history for what an automatic rollout did."""
 
+_FLIPPED = (Phase.PROMOTED, Phase.ROLLED_BACK)
+_MOMENT_S = 1.0
+"""How long a change of the alias is waited for before the signals are looked at again, in seconds."""
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
 """Between two attempts to have a version loaded that a replica cannot load now, in seconds."""
@@ -59,12 +63,17 @@ class Driver:
         self._catalog = catalog
         self._records = RolloutRecords(catalog)
         self._signals = SignalRecords(catalog, "control")
+        self._samples = SampleRecords(catalog, "control")
         self._rollouts = rollouts
         self._examiner = examiner
         self._tests = tests
         self._run = run
         self._clock = clock
         self._examining: asyncio.Task[Finding] | None = None
+        self._change: asyncio.Task[None] | None = None
+        """On its way to where the plan wants the alias; signals are looked at meanwhile."""
+        self._change_for: tuple[Phase, int] | None = None
+        """The phase and step that it belongs to."""
         self._said = ""
         self._failures = 0
         self._not_before = 0.0
@@ -84,7 +93,8 @@ class Driver:
         return False
 
     async def close(self) -> None:
-        """End an examination in progress; it goes on where it was with the next driver."""
+        """End an examination or a change in progress; it goes on where it was with the next driver."""
+        await self._give_up_change()
         task, self._examining = self._examining, None
         if task is not None:
             task.cancel()
@@ -136,9 +146,17 @@ class Driver:
     async def _step(self, rollout: Rollout, state: State, policy: RolloutSettings, alias: Alias) -> Phase:
         totals: dict[str, RoleCounts] = await self._run(lambda: self._signals.totals(rollout.id))
         evidence = Evidence(policy, self._tests, rollout.state.get("evidence"))
-        evidence.fold(totals)
+        changed = evidence.enter(alias, rollout.candidate)
+        evidence.fold(totals, await self._scores(rollout, policy, evidence, forget=changed))
         seen = Seen(self._clock(), alias, evidence.readings(), _requests(totals, state.phase), await self._live())
         after = decide(state, seen, policy)
+        if self._change is not None:
+            if (after.applied or after.phase in _FLIPPED) and not self._change.done():
+                return rollout.phase  # replicas have yet to confirm it
+            if (after.phase, after.step) != self._change_for:
+                # What it may have done until it was given up is looked at before anything else is decided.
+                await self._give_up_change()
+                return rollout.phase
         if after != state or evidence.to_json() != rollout.state.get("evidence"):
             rollout = await self._save(rollout, after, policy, evidence)
         if after.phase.ended or after.applied:
@@ -148,27 +166,30 @@ class Driver:
             return after.phase
         if seen.now < self._not_before and after.phase is not Phase.ROLLING_BACK:
             return after.phase
-        return await self._apply(rollout, after, policy, alias)
+        return await self._bring_nearer(rollout, after, policy, alias)
 
-    async def _apply(self, rollout: Rollout, state: State, policy: RolloutSettings, alias: Alias) -> Phase:
-        """Bring the alias one change nearer to where the state wants it."""
-        name, version = rollout.alias, rollout.candidate
-        why: dict[str, Any] = {"actor": ACTOR, "reason": state.reason, "expected": alias}
-        if alias.stable is None:
-            why["expected"] = None
-        share = share_of(state, policy)
+    async def _scores(
+        self, rollout: Rollout, policy: RolloutSettings, evidence: Evidence, *, forget: bool
+    ) -> list[SampleScore]:
+        """New scores of samples. ``forget``: samples that still wait are of another phase or step, and go unscored."""
+        if policy.signals.samples is None:
+            return []
+        if forget:
+            await self._run(lambda: self._samples.drop(rollout.id))
+        scores: list[SampleScore] = await self._run(lambda: self._samples.scores(rollout.id, evidence.places))
+        return scores
+
+    async def _bring_nearer(self, rollout: Rollout, state: State, policy: RolloutSettings, alias: Alias) -> Phase:
+        """Go on with the change that brings the alias to where the state wants it; wait for it only a moment."""
+        if self._change is None:
+            self._change = asyncio.create_task(self._apply(rollout, state, policy, alias), name="change")
+            self._change_for = (state.phase, state.step)
+        done, _ = await asyncio.wait({self._change}, timeout=_MOMENT_S)
+        if not done:
+            return state.phase
+        change, self._change = self._change, None
         try:
-            match state.phase:
-                case Phase.PROMOTING:
-                    await self._rollouts.promote(name, version, **why)
-                case Phase.CANARY if (alias.canary, alias.canary_share) != (version, share):
-                    await self._rollouts.canary(name, version, share, **why)
-                case Phase.SHADOW:
-                    await self._rollouts.shadow(name, version, **why)
-                case Phase.ROLLING_BACK if alias.canary == version:
-                    await self._rollouts.rollback(name, **why)
-                case _ if alias.shadow == version:
-                    await self._rollouts.shadow(name, None, **why)
+            change.result()
         except (AdapterRejected, VersionNotFound) as error:
             return await self._cannot(rollout, state, alias, str(error))
         except (CatalogUnavailable, RolloutConflict):
@@ -180,6 +201,31 @@ class Driver:
         else:
             self._failures = 0
         return state.phase
+
+    async def _give_up_change(self) -> None:
+        change, self._change = self._change, None
+        if change is not None:
+            change.cancel()
+            await asyncio.gather(change, return_exceptions=True)
+
+    async def _apply(self, rollout: Rollout, state: State, policy: RolloutSettings, alias: Alias) -> None:
+        """Bring the alias one change nearer to where the state wants it. Raises what the rollouts raise."""
+        name, version = rollout.alias, rollout.candidate
+        why: dict[str, Any] = {"actor": ACTOR, "reason": state.reason, "expected": alias}
+        if alias.stable is None:
+            why["expected"] = None
+        share = share_of(state, policy)
+        match state.phase:
+            case Phase.PROMOTING:
+                await self._rollouts.promote(name, version, **why)
+            case Phase.CANARY if (alias.canary, alias.canary_share) != (version, share):
+                await self._rollouts.canary(name, version, share, **why)
+            case Phase.SHADOW:
+                await self._rollouts.shadow(name, version, **why)
+            case Phase.ROLLING_BACK if alias.canary == version:
+                await self._rollouts.rollback(name, **why)
+            case _ if alias.shadow == version:
+                await self._rollouts.shadow(name, None, **why)
 
     async def _cannot(self, rollout: Rollout, state: State, alias: Alias, problem: str) -> Phase:
         reason = f"{rollout.candidate} cannot be served: {problem}"
@@ -225,6 +271,7 @@ class Driver:
         saved: Rollout = await self._run(lambda: self._records.save(changed, reports=reports, event=event, actor=ACTOR))
         if state.phase.ended:
             await self._run(self._signals.prune_counts)
+            await self._run(self._samples.prune)
         return saved
 
     async def _live(self, *, ready: bool = False) -> int:

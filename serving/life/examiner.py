@@ -75,7 +75,7 @@ class SubprocessExaminer:
             "gate": dict(examination.gate),
             "concurrency": CONCURRENCY,
         }
-        asked = json.dumps(exam)
+        asked = json.dumps(exam, sort_keys=True)
         if _asked(folder) != asked:
             # Another database begins to number its rollouts anew, and a suite can be edited.
             shutil.rmtree(folder, ignore_errors=True)

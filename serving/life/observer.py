@@ -1,4 +1,4 @@
-"""What a replica notes of finished requests: signals of versions under watch, and answers that may be judged.
+"""What a replica notes of finished requests: signals of versions under watch, answers that may be judged, samples.
 
 The request path counts in memory. A task of its own writes to the database, at intervals. Counts are cumulative for
 each process: a write that is lost is made up for by the next, and one that is repeated changes nothing.
@@ -9,14 +9,15 @@ import contextlib
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from adapters.catalog import Catalog
 from adapters.errors import CatalogUnavailable
-from adapters.rollout_types import AnsweredRequest, RoleCounts
+from adapters.rollout_types import AnsweredRequest, Phase, RoleCounts, RolloutMark
+from adapters.sample_records import SampleRecords
 from adapters.signal_records import SignalRecords
 from adapters.types import CatalogSnapshot, Role
 from monitoring.metrics import GatewayMetrics, RequestRecord
@@ -24,6 +25,7 @@ from serving.answers import FinishedText
 from serving.config import GatewayConfig
 from serving.life.latency import FIRST_TOKEN, WHOLE, bucket_of
 from serving.life.refusals import is_refusal
+from serving.life.sampling import Asked, Draft, Sampler
 from serving.tasks import Resolution
 from serving.waiting import happens_within
 
@@ -38,17 +40,36 @@ _LONGEST_ID = 256
 _TOOL_CALLS = ("tool_calls", "function_call")
 _BAD = ("server_error", "timeout", "unavailable")
 _GOOD = ("ok", "contract_violated")
+_BROKEN_OFF = "cancelled"
 
 T = TypeVar("T")
 
 
 class Watch:
-    """What one request of a version under watch shows. Tell it the texts, then the end."""
+    """What one request of a version under watch shows. Tell it the texts, then the end.
 
-    def __init__(self, counts: RoleCounts, *, has_contract: bool, refusal: str | None) -> None:
+    Args:
+        only_copied: whether the request counts only where the candidate was given a copy: else the two would be
+            compared on different requests.
+        draft: what becomes of the request where it is a sample.
+    """
+
+    def __init__(
+        self,
+        counts: RoleCounts,
+        *,
+        has_contract: bool,
+        refusal: str | None,
+        only_copied: bool = False,
+        draft: Draft | None = None,
+    ) -> None:
         self._counts = counts
+        self._draft = draft
         self._has_contract = has_contract
         self._refusal = refusal
+        self._only_copied = only_copied
+        self.copied = False
+        """Whether the candidate was given a copy."""
         self._refused = False
         self._incomplete = False
 
@@ -59,12 +80,25 @@ class Watch:
                 continue
             self._incomplete |= text.finish_reason == "length" or not text.text.strip()
             self._refused |= is_refusal(text.text, self._refusal)
+            if self._draft is not None:
+                self._draft.answered(text.text)
 
-    def ended(self, record: RequestRecord) -> None:
-        """Count the request. What its caller got wrong or broke off says nothing of the version."""
+    def ended(self, record: RequestRecord, passages: Sequence[str] = ()) -> None:
+        """Count the request. What its caller got wrong says nothing of the version.
+
+        Of one that its caller broke off, the latency counts: as what it took until then, where it may have been more.
+
+        Args:
+            passages: what retrieval put into the prompt.
+        """
+        if self._only_copied and not self.copied:
+            return
         counts = self._counts
         if record.outcome in _BAD:
             counts.note("errors", bad=True)
+            return
+        if record.outcome == _BROKEN_OFF:
+            counts.took(*_latency(record))
             return
         if record.outcome not in _GOOD:
             return
@@ -73,10 +107,16 @@ class Watch:
         counts.note("incomplete", bad=self._incomplete)
         if self._has_contract:
             counts.note("contract", bad=record.contract_violation is not None)
-        if record.first_token_s is not None:
-            counts.took(FIRST_TOKEN, bucket_of(record.first_token_s))
-        else:
-            counts.took(WHOLE, bucket_of(record.duration_s))
+        counts.took(*_latency(record))
+        if self._draft is not None:
+            self._draft.keep(passages)
+
+
+def _latency(record: RequestRecord) -> tuple[str, int]:
+    """Its kind and bucket. A stream without a token had it no sooner than its end."""
+    if record.first_token_s is not None:
+        return FIRST_TOKEN, bucket_of(record.first_token_s)
+    return FIRST_TOKEN if record.streamed else WHOLE, bucket_of(record.duration_s)
 
 
 class Observer:
@@ -85,7 +125,10 @@ class Observer:
     def __init__(self, config: GatewayConfig, catalog: Catalog, metrics: GatewayMetrics, replica: str) -> None:
         self._config = config
         self._metrics = metrics
-        self.records = SignalRecords(catalog, f"{replica}:{uuid.uuid4().hex[:12]}")
+        source = f"{replica}:{uuid.uuid4().hex[:12]}"
+        self.records = SignalRecords(catalog, source)
+        self._samples = SampleRecords(catalog, source)
+        self._sampler = Sampler(config.adapters.rollouts)
         self._snapshot: Callable[[], CatalogSnapshot] | None = None
         self._counts: dict[tuple[int, str], RoleCounts] = {}
         self._written: dict[tuple[int, str], int] = {}
@@ -99,19 +142,21 @@ class Observer:
 
     # The request path
 
-    def watch(self, resolution: Resolution, snapshot: CatalogSnapshot) -> Watch | None:
-        """What to tell of a request; None for one that nobody counts."""
+    def watch(self, resolution: Resolution, snapshot: CatalogSnapshot, asked: Asked | None = None) -> Watch | None:
+        """What to tell of a request; None for one that nobody counts. Without ``asked`` it is never a sample."""
         mark = snapshot.watched.get(resolution.version or "")
         if mark is None or resolution.role not in (Role.STABLE, Role.CANARY):
             return None
-        return self._watch(mark.id, resolution.role, resolution)
+        return self._watch(mark, resolution.role, resolution.version or "", resolution, asked)
 
-    def watch_shadow(self, version: str, resolution: Resolution, snapshot: CatalogSnapshot) -> Watch | None:
+    def watch_shadow(
+        self, version: str, resolution: Resolution, snapshot: CatalogSnapshot, asked: Asked | None = None
+    ) -> Watch | None:
         """What to tell of a shadow's copy of a request."""
         mark = snapshot.watched.get(version)
         if mark is None or mark.candidate != version:
             return None
-        return self._watch(mark.id, Role.SHADOW, resolution)
+        return self._watch(mark, Role.SHADOW, version, resolution, asked)
 
     def answered(
         self, resolution: Resolution, snapshot: CatalogSnapshot, *, response_id: str, request_id: str, caller: str
@@ -139,8 +184,8 @@ class Observer:
             self._answers.popleft()
             self._metrics.answer_forgotten()
 
-    def _watch(self, rollout: int, role: Role, resolution: Resolution) -> Watch:
-        key = (rollout, role.value)
+    def _watch(self, mark: RolloutMark, role: Role, version: str, resolution: Resolution, asked: Asked | None) -> Watch:
+        key = (mark.id, role.value)
         counts = self._counts.get(key)
         if counts is None:
             counts = self._counts[key] = RoleCounts()
@@ -150,6 +195,8 @@ class Observer:
             counts,
             has_contract=task is not None and task.output is not None,
             refusal=None if retrieval is None else retrieval.refusal,
+            only_copied=mark.phase is Phase.SHADOW and role is not Role.SHADOW,
+            draft=None if asked is None else self._sampler.draw(mark, role, version, resolution.label, asked),
         )
 
     # Writing
@@ -169,10 +216,11 @@ class Observer:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def flush(self) -> None:
-        """Write what was counted and answered since the last time. Raises CatalogUnavailable; nothing is lost then."""
+        """Write what is new since the last time. Raises CatalogUnavailable; but for samples nothing is lost then."""
         async with self._flushing:
             await self._write_counts()
             await self._write_answers()
+            await self._write_samples()
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Run something blocking where the observer's own writes run, one after the other."""
@@ -187,6 +235,7 @@ class Observer:
                 if loop.time() - pruned > PRUNE_AFTER_S:
                     pruned = loop.time()
                     await self.in_thread(lambda: self.records.prune_ledger(settings.keep_days, settings.keep_requests))
+                    await self.in_thread(self._samples.prune)
             except CatalogUnavailable as error:
                 if not self._failing:
                     logger.warning("what was counted is not written yet: %s", error)
@@ -218,7 +267,15 @@ class Observer:
             self._answers.extendleft(reversed(waiting))
             raise
 
+    async def _write_samples(self) -> None:
+        samples = self._sampler.take()
+        if not samples:
+            return
+        # What cannot be written now is let go: it may have been written all the same, and must not count twice.
+        await self.in_thread(lambda: self._samples.add(samples))
+
 
 def _size(counts: RoleCounts) -> int:
     """A number that grows with every request counted."""
-    return sum(n for n, _ in counts.signals.values())
+    requests = sum(n for n, _ in counts.signals.values())
+    return requests + sum(sum(found.values()) for found in counts.seconds.values())

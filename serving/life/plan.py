@@ -134,10 +134,13 @@ def _watch(state: State, seen: Seen, policy: RolloutSettings) -> State:
 
 def _forced(state: State, seen: Seen, policy: RolloutSettings) -> State | None:
     """What must happen whatever the step: a version that is worse leaves at once, and nothing goes on for ever."""
+    flips = state.phase is Phase.PROMOTING
+    if flips and is_as_wanted(state, seen.alias, policy):
+        return None
     worse = [reading for reading in seen.readings if reading.worse]
     if worse:
         return _move(state, seen, Phase.ROLLING_BACK, f"worse than {state.stable}: {_told(worse)}")
-    if seen.now - state.started > policy.max_hours * _HOUR_S:
+    if seen.now - state.started > policy.max_hours * _HOUR_S and not (flips and policy.at_limit == "promote"):
         return _at_limit(state, seen, policy)
     return None
 
@@ -145,7 +148,7 @@ def _forced(state: State, seen: Seen, policy: RolloutSettings) -> State | None:
 def _step_done(state: State, seen: Seen, policy: RolloutSettings) -> str | None:
     """Why the shadow or the step may end; None where it may not."""
     requests = seen.requests - state.requests_before
-    telling = [reading for reading in seen.readings if not reading.silent]
+    telling = [reading for reading in seen.readings if reading.awaited and not reading.silent]
     if telling and requests > 0 and all(reading.not_worse for reading in telling):
         return "proved to be no worse"
     if state.phase is Phase.SHADOW:

@@ -1,11 +1,12 @@
 """What the life of versions looks like to those who make or judge them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from adapters.rollout_types import Report
+from adapters.rollout_types import Report, Sample
 
 
 class Life(Protocol):
@@ -56,4 +57,42 @@ class Examiner(Protocol):
         Raises:
             ExaminationFailed: it could not be carried out.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Samples of one rollout that one signal is to score."""
+
+    signal: str
+    settings: Mapping[str, Any]
+    """The signal's, as JSON."""
+    samples: tuple[Sample, ...]
+
+    @property
+    def line(self) -> str:
+        """As JSON, on one line."""
+        samples = [sample.content for sample in self.samples]
+        return json.dumps({"signal": self.signal, "settings": dict(self.settings), "samples": samples})
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What came of an order."""
+
+    values: tuple[float | None, ...]
+    """One for each sample, in [0, 1], more is better, None where there is no score; empty where nothing was tried."""
+    problem: str = ""
+    """Why there was no score for some or all of them, without a word of theirs; empty where nothing went wrong."""
+
+
+class Scoring(Protocol):
+    """Scores samples, outside of the processes that serve."""
+
+    async def score(self, order: Order) -> Scored:
+        """Do it. What goes wrong is in the answer, and never raised."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; a later order begins anew."""
         ...

@@ -81,7 +81,7 @@ class GatewayConfig(Settings):
         adapters = {
             "cache_dir": absolute_path(self.adapters.cache_dir, base),
             "preload": preload,
-            "rollouts": {name: _absolute_suite(policy, base) for name, policy in self.adapters.rollouts.items()},
+            "rollouts": {name: _absolute_suites(policy, base) for name, policy in self.adapters.rollouts.items()},
         }
         state_url = _RELATIVE_SQLITE.sub(
             lambda match: f"{match[1]}{absolute_path(Path(match[2]), base)}", self.state.url
@@ -172,6 +172,10 @@ class GatewayConfig(Settings):
             )
 
 
-def _absolute_suite(policy: RolloutSettings, base: Path) -> RolloutSettings:
+def _absolute_suites(policy: RolloutSettings, base: Path) -> RolloutSettings:
     suite = None if policy.suite is None else absolute_path(policy.suite, base)
-    return policy.model_copy(update={"suite": suite})
+    signals, samples = policy.signals, policy.signals.samples
+    if samples is not None and samples.suite is not None:
+        scored = samples.suite.model_copy(update={"file": absolute_path(samples.suite.file, base)})
+        signals = signals.model_copy(update={"samples": samples.model_copy(update={"suite": scored})})
+    return policy.model_copy(update={"suite": suite, "signals": signals})

@@ -7,6 +7,11 @@ from pydantic import Field, field_validator, model_validator
 
 from serving.settings.base import URL_PATTERN, FilePath, Items, Settings
 
+SUITE = "suite"
+JUDGE = "judge"
+SAMPLED = (SUITE, JUDGE)
+"""Signals that are scores of sampled answers."""
+
 
 class SignalSettings(Settings):
     """How one online signal is tested."""
@@ -23,6 +28,91 @@ class SignalSettings(Settings):
         gt=0,
         description="Its part of `alpha`: the parts of all signals together are the whole (Bonferroni's inequality).",
     )
+
+
+class ScoreSettings(SignalSettings):
+    """How a signal that scores sampled answers is tested."""
+
+    margin: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="By how much the candidate's mean badness (1 - score) may exceed the stable version's and still "
+        "count as not worse.",
+    )
+
+
+class SuiteScoreSettings(ScoreSettings):
+    """Sampled answers scored by rules: those scorers of a suite that need no reference."""
+
+    file: FilePath = Field(
+        description="The suite. Used are its scorers json (validity alone), regex, classification (whether it is a "
+        "label), groundedness and citations (where passages were retrieved); its cases and judges are not."
+    )
+
+
+class JudgeScoreSettings(ScoreSettings):
+    """Sampled answers graded by a judge model. It is sent prompts and answers."""
+
+    url: str = Field(pattern=URL_PATTERN, description="Any OpenAI-compatible endpoint, without credentials in it.")
+    model: str = Field(min_length=1, description="The judge, by its name there.")
+    rubric: str = Field(min_length=1, description="What a good answer is, in words for the judge.")
+    scale: int = Field(default=5, ge=2, le=10, description="The best grade; the worst is 1.")
+    max_tokens: int = Field(default=512, ge=16, description="Length limit of a verdict, in tokens.")
+    structured: bool = Field(default=True, description="Whether the judge is asked to decode by the verdict's schema.")
+    api_key_env: str | None = Field(
+        default=None, min_length=1, description="Environment variable with the judge's key, in the control plane."
+    )
+    requests_per_hour: int = Field(
+        default=120,
+        ge=2,
+        description="Verdicts that are asked for within any hour at most, as many of either version."
+        " Once they are spent the signal is silent.",
+    )
+    timeout_s: float = Field(default=60.0, gt=0, description="Limit for one verdict, in seconds.")
+
+    @field_validator("url")
+    @classmethod
+    def _url_holds_no_key(cls, value: str) -> str:
+        if "@" in value.partition("://")[2].partition("/")[0] or "?" in value:
+            raise ValueError("must hold no credentials: name an environment variable in `api_key_env`")
+        return value
+
+
+class SamplesSettings(Settings):
+    """Samples of finished requests, kept with prompt and answer until they are scored."""
+
+    share: float = Field(
+        default=0.05, gt=0, le=1, description="Share of the requests of either version that are sampled, at random."
+    )
+    per_minute: int = Field(
+        default=6, ge=1, description="Samples of one version that a replica takes in a minute at most."
+    )
+    max_bytes: int = Field(
+        default=65_536,
+        ge=256,
+        description="A request whose prompt and passages are larger is not sampled, a larger answer is cut; in bytes "
+        "of JSON.",
+    )
+    keep_minutes: float = Field(
+        default=60.0, gt=0, description="After which a sample that has not been scored is deleted, in minutes."
+    )
+    suite: SuiteScoreSettings | None = Field(default=None, description="Score samples by rules: the signal `suite`.")
+    judge: JudgeScoreSettings | None = Field(
+        default=None, description="Have a judge model grade samples: the signal `judge`."
+    )
+
+    @property
+    def signals(self) -> dict[str, SignalSettings]:
+        """The settings of each signal that samples are taken for."""
+        found: dict[str, SignalSettings | None] = {SUITE: self.suite, JUDGE: self.judge}
+        return {name: settings for name, settings in found.items() if settings is not None}
+
+    @model_validator(mode="after")
+    def _something_scores_them(self) -> Self:
+        if not self.signals:
+            raise ValueError("nothing would score the samples; name a `suite`, a `judge`, or both")
+        return self
 
 
 class SignalsSettings(Settings):
@@ -46,12 +136,17 @@ class SignalsSettings(Settings):
     feedback: SignalSettings | None = Field(
         default=SignalSettings(margin=0.05), description="Answers that their callers judged below one half."
     )
+    samples: SamplesSettings | None = Field(
+        default=None,
+        description="Scores of sampled answers. Absent: none is taken, and no prompt or answer is kept.",
+    )
 
     @property
     def watched(self) -> dict[str, SignalSettings]:
         """The settings of each signal that is watched."""
-        found = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: settings for name, settings in found.items() if settings is not None}
+        found = {name: getattr(self, name) for name in type(self).model_fields if name != "samples"}
+        sampled: dict[str, SignalSettings] = {} if self.samples is None else self.samples.signals
+        return {name: settings for name, settings in found.items() if settings is not None} | sampled
 
     @model_validator(mode="after")
     def _some_signal_is_watched(self) -> Self:

@@ -56,7 +56,9 @@ class TrainingSettings(Settings):
         "otherwise; in bytes, above it 413.",
     )
     keep_days: float = Field(
-        default=30, ge=0, description="How long the folder of a job stays after its end: checkpoints, curves, log."
+        default=30,
+        ge=0,
+        description="How long the folder of a job (checkpoints, curves, log) and its events stay after its end.",
     )
 
     @field_validator("gpus_per_job")

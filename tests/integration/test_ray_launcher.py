@@ -39,7 +39,8 @@ def folder_of(root: Path, name: str, **plan: object) -> JobFolder:
     make_adapter(root / "made", base)
     folder = JobFolder(root / "jobs" / name)
     recipe = {"train": "train.jsonl", "seed": 1}
-    folder.write({"method": "sft", "recipe": recipe, "base": str(base), "allow": []}, planned(**plan), None)
+    orders = {"method": "sft", "recipe": recipe, "base": str(base), "allow": []}
+    folder.write(orders, planned(**plan), None, installation="us")
     return folder
 
 
@@ -100,3 +101,10 @@ def test_an_actor_that_dies_takes_its_trainer_with_it(tmp_path: Path, launcher: 
     assert ended(holding) == -9
     (tmp_path / "jobs" / "release").touch()
     assert ended(launcher.launch(first.path)) == 0
+
+
+def test_a_trainer_that_cannot_be_started_has_ended(tmp_path: Path, launcher: RayLauncher) -> None:
+    trainer = launcher.launch(tmp_path / "gone")
+
+    assert ended(trainer) > 0
+    assert ended(launcher.launch(folder_of(tmp_path, "next").path)) == 0, "the place is free again"

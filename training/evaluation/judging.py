@@ -22,7 +22,7 @@ class Judges:
 
     def __init__(self, suite: Suite) -> None:
         self._judges = {one.metrics[0]: one.scorer for one in suite.scorers if isinstance(one.scorer, JudgeScorer)}
-        keys = {metric: _key(judge) for metric, judge in self._judges.items()}
+        keys = {metric: judge_key(judge) for metric, judge in self._judges.items()}
         self._endpoints: Mapping[str, Endpoint] = {
             metric: Endpoint(judge.settings.url, keys[metric]) for metric, judge in self._judges.items()
         }
@@ -49,34 +49,39 @@ class Judges:
             return ()
         return tuple(
             [
-                await self._verdict(metric, judge, question, case)
+                await ask_judge(self._endpoints[metric], judge, question, metric=metric, case_id=case.id)
                 for metric, judge in self._judges.items()
                 for question in judge.questions(case, answer)
             ]
         )
 
-    async def _verdict(self, metric: str, judge: JudgeScorer, question: Question, case: Case) -> Json:
-        asked = Case(case.id, question.messages)
-        replies: list[str] = []
-        problem = ""
-        started = time.perf_counter()
-        for attempt in range(judge.settings.attempts):
-            parameters: Json = {"temperature": 0.0, "seed": attempt, "max_tokens": judge.settings.max_tokens}
-            if judge.settings.structured:
-                parameters["response_format"] = judge.response_format
-            reply = await self._endpoints[metric].ask(asked, model=judge.settings.model, parameters=parameters)
-            if reply.error is not None:
-                # The endpoint has sent it again already where that could help.
-                problem = reply.error
-                break
-            replies.append(reply.text)
-            try:
-                value, reason = judge.read(reply.text, question.order)
-            except ValueError as error:
-                problem = str(error)
-                continue
-            return _record(metric, question, value, reason, replies, started)
-        return _record(metric, question, None, problem, replies, started)
+
+async def ask_judge(endpoint: Endpoint, judge: JudgeScorer, question: Question, *, metric: str, case_id: str) -> Json:
+    """One verdict, as recorded; ``value`` is None where none can be read.
+
+    A judge that did not answer has left no ``replies``, and ``reason`` says why.
+    """
+    asked = Case(case_id, question.messages)
+    replies: list[str] = []
+    problem = ""
+    started = time.perf_counter()
+    for attempt in range(judge.settings.attempts):
+        parameters: Json = {"temperature": 0.0, "seed": attempt, "max_tokens": judge.settings.max_tokens}
+        if judge.settings.structured:
+            parameters["response_format"] = judge.response_format
+        reply = await endpoint.ask(asked, model=judge.settings.model, parameters=parameters)
+        if reply.error is not None:
+            # The endpoint has sent it again already where that could help.
+            problem = reply.error
+            break
+        replies.append(reply.text)
+        try:
+            value, reason = judge.read(reply.text, question.order)
+        except ValueError as error:
+            problem = str(error)
+            continue
+        return _record(metric, question, value, reason, replies, started)
+    return _record(metric, question, None, problem, replies, started)
 
 
 def _record(
@@ -92,7 +97,8 @@ def _record(
     }
 
 
-def _key(judge: JudgeScorer) -> str:
+def judge_key(judge: JudgeScorer) -> str:
+    """The key of a judge's endpoint; empty where it wants none. Raises SuiteInvalid where it is not there."""
     name = judge.settings.api_key_env
     if name is None:
         return ""

@@ -244,6 +244,14 @@ class _Comparison(ABC, Generic[O]):
         limits = self._above.rejected_up_to(enough), -self._below.rejected_up_to(enough)
         return min(limits), max(limits)
 
+    def discard(self) -> None:
+        """Forget the block that is not settled, because what comes now cannot be compared with it.
+
+        When to call it must not depend on the outcomes in that block; then the test stays valid.
+        """
+        self.candidate, self.current = (Tally(tally.total, tally.n) for tally in self._settled)
+        self._waiting = (self._outcomes([]), self._outcomes([]))
+
     def to_json(self) -> dict[str, Any]:
         """The whole state, some kilobytes of JSON."""
         settled = [[tally.total, tally.n] for tally in self._settled]

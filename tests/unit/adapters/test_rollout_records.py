@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from adapters import tables
 from adapters.catalog import Catalog
 from adapters.errors import RolloutConflict, VersionNotFound
-from adapters.migrations.versions import v0002_life
+from adapters.migrations.versions import v0002_life, v0003_samples
 from adapters.rollout_records import RolloutRecords
 from adapters.rollout_types import AnsweredRequest, Phase, Report, RoleCounts
 from adapters.signal_records import SignalRecords
@@ -252,14 +254,15 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
     catalog.close()
 
 
-def test_postgresql_counts_answered_requests_in_64_bits() -> None:
+@pytest.mark.parametrize(("revision", "table"), [(v0002_life, tables.requests), (v0003_samples, tables.samples)])
+def test_postgresql_numbers_what_comes_with_requests_in_64_bits(revision: ModuleType, table: Table) -> None:
     written = io.StringIO()
     context = MigrationContext.configure(
         dialect_name="postgresql", opts={"as_sql": True, "output_buffer": written, "target_metadata": tables.metadata}
     )
     with Operations.context(context):
-        v0002_life.upgrade()
+        revision.upgrade()
 
-    (migrated,) = re.findall(r"CREATE TABLE answered_requests \(\s*id (\w+)", written.getvalue())
-    declared = str(CreateTable(tables.requests).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+    (migrated,) = re.findall(rf"CREATE TABLE {table.name} \(\s*id (\w+)", written.getvalue())
+    declared = str(CreateTable(table).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
     assert (migrated, "id BIGSERIAL" in declared) == ("BIGSERIAL", True)

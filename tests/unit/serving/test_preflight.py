@@ -85,3 +85,21 @@ def test_an_examination_needs_a_key_where_the_gateway_asks_for_one(monkeypatch: 
 
     monkeypatch.setenv("EXAM_KEY", "secret")
     assert missing("required") == []
+
+
+def test_what_would_score_samples_must_be_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    suite = tmp_path / "suite.yaml"
+    judge = {"url": "http://judge/v1", "model": "m", "rubric": "Be right.", "api_key_env": "REFEREE_KEY"}
+    samples = {"suite": {"file": str(suite)}, "judge": judge}
+    adapters = {"rollouts": {"a": {"signals": {"samples": samples}}, "b": {}}}
+    config = parse_config({"model": {"id": "org/base"}, "engine": _remote(), "adapters": adapters})
+    monkeypatch.delenv("REFEREE_KEY", raising=False)
+    place = "`adapters.rollouts.a.signals.samples"
+
+    assert preflight(config) == [
+        f"{place}.suite.file`: there is no file {suite}",
+        f"{place}.judge.api_key_env`: the environment variable REFEREE_KEY is not set",
+    ]
+    suite.touch()
+    monkeypatch.setenv("REFEREE_KEY", "secret")
+    assert preflight(config) == []

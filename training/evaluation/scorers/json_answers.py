@@ -1,7 +1,7 @@
 """Answers as JSON: whether they parse, satisfy a schema, and hold the right values."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,6 +76,10 @@ class JsonAnswers:
     fields: tuple[str, ...]
     _compares: bool
     _allow_fence: bool
+
+    def without_reference(self) -> "JsonAnswers":
+        """The same, of validity alone."""
+        return replace(self, fields=(), _compares=False)
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""``loraplex train check``."""
+"""``loraplex train``."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from serving.cli.main import build_app
+from tests.tiny_chat_model import make_chat_model
 from tests.unit.training.data.rows import preference, turn, user, write
 
 
@@ -94,3 +95,46 @@ def test_a_line_number_is_never_a_picture(tmp_path: Path) -> None:
     path.write_text(json.dumps(turn("a", "b")) + "\n" * 100 + "{}\n", encoding="utf-8")
     path.write_text(path.read_text(encoding="utf-8").replace("\n{}", "{}", 1), encoding="utf-8")
     assert f"{path}:100: error" in _run(str(path)).stdout
+
+
+# Training
+
+
+def _recipe(folder: Path, **changes: Any) -> Path:
+    _good(folder)
+    settings = {"name": "tiny", "base_model": "tiny-llama", "train": "rows.jsonl", "rank": 2, "alpha": 4, "epochs": 1}
+    path = folder / "recipe.yaml"
+    path.write_text(json.dumps(settings | {"max_length": 96} | changes), encoding="utf-8")
+    return path
+
+
+def _train(recipe: Path, base: Path, out: Path, *codes: str) -> Result:
+    allow = [part for code in codes for part in ("--allow", code)]
+    arguments = ["train", "run", str(recipe), "--base", str(base), "--out", str(out), *allow]
+    return CliRunner().invoke(build_app("train"), arguments)
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
+def test_a_recipe_becomes_an_adapter(tmp_path: Path) -> None:
+    base, out = make_chat_model(tmp_path / "base"), tmp_path / "adapter"
+    recipe = _recipe(tmp_path, heldout="rows.jsonl")
+    refused = _train(recipe, base, out)
+    assert refused.exit_code == 2
+    assert "the prompt is line 1 of the training file" in refused.stderr
+    result = _train(recipe, base, out, "leakage")
+    assert result.exit_code == 0, result.stderr
+    assert (out / "adapter_model.safetensors").is_file()
+    assert f"wrote {out}" in result.stdout
+
+
+def test_mistakes_in_a_training_are_told_in_a_line(tmp_path: Path) -> None:
+    recipe, out = _recipe(tmp_path), tmp_path / "adapter"
+    wrong = _train(_recipe(tmp_path, rank=0), tmp_path, out)
+    assert wrong.exit_code == 2
+    assert "`rank`" in wrong.stderr
+    _recipe(tmp_path)
+    assert _train(recipe, tmp_path / "nowhere", out).exit_code == 2
+    code = _train(recipe, tmp_path, out, "legacy_completion")
+    assert code.exit_code == 2
+    assert "`legacy_completion` cannot be allowed; what can be: " in code.stderr
+    assert not out.exists()

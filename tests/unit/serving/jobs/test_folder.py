@@ -13,7 +13,7 @@ from serving.jobs.folder import JobFolder, Mistake
 def folder(tmp_path: Path) -> JobFolder:
     """One job's."""
     made = JobFolder(tmp_path / "jobs" / "ftjob-1")
-    made.write({"method": "sft"}, b"train", None)
+    made.write({"method": "sft"}, b"train", None, installation="us")
     return made
 
 
@@ -26,8 +26,13 @@ def refused(folder: JobFolder, **error: Any) -> Mistake:
 
 
 def test_a_folder_holds_the_orders_and_the_data(folder: JobFolder) -> None:
-    assert sorted(path.name for path in folder.path.iterdir()) == ["job.json", "train.jsonl"]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["installation", "job.json", "train.jsonl"]
     assert [path.name for path in folder.path.parent.iterdir()] == ["ftjob-1"]
+
+
+def test_a_folder_belongs_to_who_made_it(folder: JobFolder) -> None:
+    assert (folder.belongs_to("us"), folder.belongs_to("them")) == (True, False)
+    assert not JobFolder(folder.path / "none").belongs_to("us")
 
 
 def test_a_message_does_not_say_where_the_folder_is(folder: JobFolder) -> None:

@@ -1,8 +1,11 @@
 """Jobs are seen through whatever fails: trainers, launchers, results, and those who hear of them."""
 
+import asyncio
+import fcntl
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -87,7 +90,7 @@ class House:
 
     def add(self, job_id: str = "ftjob-1") -> JobRecord:
         """A job that waits."""
-        JobFolder(self.root / job_id).write({}, b"", None)
+        JobFolder(self.root / job_id).write({}, b"", None, installation=self.jobs.installation())
         return self.jobs.add(a_job(job_id), [])
 
     def job(self, job_id: str = "ftjob-1") -> JobRecord:
@@ -133,7 +136,7 @@ async def test_a_version_is_handed_on_once(tmp_path: Path) -> None:
         await it.supervisor.start()
         done = await it.ended()
 
-    assert heard.versions == [f"ada: {done.version}"]
+    assert heard.versions == [f"ada (ftjob-1): {done.version}"]
     assert done.trained_tokens == 5
 
 
@@ -291,6 +294,32 @@ async def test_a_slow_trainer_does_not_hold_up_the_end_of_the_gateway(tmp_path: 
     assert job.status is JobStatus.QUEUED
 
 
+async def test_a_trainer_that_is_slow_to_kill_holds_up_nothing_else(tmp_path: Path) -> None:
+    async with house(tmp_path) as it:
+        loop = asyncio.get_running_loop()
+
+        class Distant(Ended):
+            """Is on another machine."""
+
+            def poll(self) -> int | None:
+                raise RuntimeError("no word of it")
+
+            def kill(self) -> None:
+                # Over only if the event loop goes on meanwhile.
+                asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(10)
+                killed.set()
+
+        class DistantOnes:
+            def launch(self, folder: Path) -> Distant:
+                return Distant(None)
+
+        killed = threading.Event()
+        it.supervisor._driver._launcher = DistantOnes()
+        it.add()
+        await it.supervisor.start()
+        await until(killed.is_set, "the trainer's end")
+
+
 async def test_a_paused_trainer_that_does_not_end_is_ended(tmp_path: Path) -> None:
     class Deaf(Ended):
         """Does not hear."""
@@ -317,18 +346,40 @@ async def test_a_paused_trainer_that_does_not_end_is_ended(tmp_path: Path) -> No
         assert it.job().status is JobStatus.PAUSED
 
 
-async def test_folders_go_a_while_after_their_jobs_and_what_is_not_ours_stays(tmp_path: Path) -> None:
-    long_ago = time.time() - 3 * 86_400
-    async with house(tmp_path, lambda _: None) as it:
-        for job_id in ("ftjob-1", "ftjob-2", "ftjob-3"):
-            it.add(job_id)
-        it.jobs.change("ftjob-2", status="succeeded", finished_at=int(long_ago), announced=True)
-        it.jobs.change("ftjob-3", status="failed", finished_at=int(time.time()))
-        for name in ("ftjob-1", "ftjob-2", "ftjob-3", "ftjob-4.partial", "ftjob-5", "somebody's data"):
-            (it.root / name).mkdir(exist_ok=True)
-            os.utime(it.root / name, (time.time(), time.time() if name == "ftjob-5" else long_ago))
-        await it.supervisor.start()
-        await until(lambda: not (it.root / "ftjob-2").exists() and not (it.root / "ftjob-4.partial").exists())
-        left = sorted(path.name for path in it.root.iterdir())
+LONG_AGO = time.time() - 3 * 86_400
 
-    assert left == ["ftjob-1", "ftjob-3", "ftjob-5", "somebody's data"]
+
+async def test_folders_go_a_while_after_their_jobs_and_those_without_a_job_at_once(tmp_path: Path) -> None:
+    waiting, old, recent, partial, young, held = (f"ftjob-{number:032x}" for number in range(6))
+    partial += ".partial"
+    async with house(tmp_path, lambda _: None) as it:
+        for job_id in (waiting, old, recent):
+            it.add(job_id)
+        it.jobs.change(old, status="succeeded", finished_at=int(LONG_AGO), announced=True)
+        it.jobs.change(recent, status="failed", finished_at=int(time.time()))
+        for name in (partial, young, held):
+            JobFolder(it.root / name).write({}, b"", None, installation=it.jobs.installation())
+        with (it.root / held / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for name in (waiting, old, recent, partial, young, held):
+                os.utime(it.root / name, (time.time(), time.time() if name == young else LONG_AGO))
+            it.supervisor._clean()
+        left = {path.name for path in it.root.iterdir()}
+
+    assert left == {waiting, recent, young, held}
+
+
+async def test_what_is_not_ours_in_the_folder_stays(tmp_path: Path) -> None:
+    """The folder may be a share with other things in it, the jobs of another installation among them."""
+    others = [f"ftjob-{1:032x}", f"ftjob-{2:032x}.partial", "ftjob-backup", "photos"]
+    async with house(tmp_path, lambda _: None) as it:
+        for name in others:
+            JobFolder(it.root / name).write({}, b"", None, installation="them")
+        JobFolder(it.root / "ftjob-abc").write({}, b"", None, installation=it.jobs.installation())
+        (it.root / f"ftjob-{3:032x}").mkdir()
+        for path in it.root.iterdir():
+            os.utime(path, (LONG_AGO, LONG_AGO))
+        it.supervisor._clean()
+        left = {path.name for path in it.root.iterdir()}
+
+    assert left == {*others, "ftjob-abc", f"ftjob-{3:032x}"}

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
+from adapters import tables
 from adapters.errors import AliasNotFound, RolloutConflict, VersionNotFound
 from adapters.rollout_types import Phase, Report, RoleCounts, Rollout
 from adapters.signal_records import SignalRecords
@@ -152,6 +154,19 @@ async def test_a_candidate_that_comes_during_a_rollout_stays_one_and_says_so(tmp
         assert (report.verdict, second in report.summary) == ("kept", True)
 
 
+async def test_a_candidate_that_is_handed_on_twice_is_rolled_out_once(tmp_path: Path) -> None:
+    async with house(tmp_path, Finding(passed=False, reason="did not pass the gate", reports=())) as (it, examiner):
+        await it.add("triage", 1, promote=True)
+        version = await it.add("triage", 2)
+        await it.life.candidate(version, actor="ada (ftjob-1)")
+        await until_phase(it, Phase.REFUSED)
+        await it.life.candidate(version, actor="ada (ftjob-1)")
+        assert len(it.life.records.last("triage", 9)) == 1
+        await it.life.candidate(version, actor="ada (ftjob-2)")
+        assert len(it.life.records.last("triage", 9)) == 2
+        assert examiner.asked
+
+
 async def test_an_examination_waits_for_a_replica(tmp_path: Path) -> None:
     async with house(tmp_path, passed(), replicas=0) as (it, examiner):
         await it.add("triage", 1, promote=True)
@@ -202,14 +217,30 @@ async def test_an_examination_goes_on_after_a_restart(tmp_path: Path) -> None:
         assert examiner.asked[0] == examiner.asked[1]
 
 
-async def test_a_candidate_that_was_removed_ends_its_rollout(tmp_path: Path) -> None:
+async def test_a_candidate_cannot_be_removed_during_its_rollout(tmp_path: Path) -> None:
     async with house(tmp_path, passed()) as (it, examiner):
         examiner.gate.clear()
         await it.add("triage", 1, promote=True)
         version = await it.add("triage", 2)
         await it.life.candidate(version, actor="job")
         await until(lambda: examiner.asked)
+        with pytest.raises(RolloutConflict, match=f"an automatic rollout of triage needs {version}"):
+            await it.rollouts.remove(version, actor="ada")
+        await it.life.end("triage", actor="ada")
         await it.rollouts.remove(version, actor="ada")
+        assert version not in it.catalog.snapshot().versions
+
+
+async def test_a_candidate_that_is_gone_all_the_same_ends_its_rollout(tmp_path: Path) -> None:
+    """Somebody has mended the database by hand."""
+    async with house(tmp_path, passed()) as (it, examiner):
+        examiner.gate.clear()
+        await it.add("triage", 1, promote=True)
+        version = await it.add("triage", 2)
+        await it.life.candidate(version, actor="job")
+        await until(lambda: examiner.asked)
+        with it.catalog.changing() as change:
+            change.connection.execute(delete(tables.versions).where(tables.versions.c.name == version))
         await until(lambda: not it.life.records.active())
         assert it.life.records.last("triage")[0].phase is Phase.FAILED
 

@@ -1,5 +1,6 @@
 """What a replica counts of requests."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +11,14 @@ from prometheus_client import CollectorRegistry
 
 from adapters.catalog import Catalog
 from adapters.errors import CatalogUnavailable
-from adapters.rollout_types import Phase, RoleCounts, RolloutMark
+from adapters.rollout_types import Phase, RoleCounts, RolloutMark, Sample
+from adapters.sample_records import SampleRecords
 from adapters.types import Alias, CatalogSnapshot, Role
 from monitoring.metrics import GatewayMetrics, RequestRecord
 from serving.answers import FinishedText
 from serving.config import GatewayConfig, parse_config
+from serving.engine.protocol import Endpoint
+from serving.life.latency import bucket_of
 from serving.life.observer import Observer, Watch
 from serving.tasks import Resolution, resolve
 
@@ -112,7 +116,7 @@ def test_what_the_server_got_wrong_is_an_error(outcome: str) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["client_error", "cancelled", "overloaded"])
-def test_what_the_caller_got_wrong_or_broke_off_is_not_counted(outcome: str) -> None:
+def test_what_the_caller_got_wrong_or_broke_off_is_neither_good_nor_bad(outcome: str) -> None:
     assert signals(text(""), of=record(outcome)) == {}
 
 
@@ -121,6 +125,33 @@ def test_a_stream_is_measured_by_its_first_token() -> None:
     watch(counts).ended(record(first_token_s=0.1))
     watch(counts).ended(record())
     assert {kind: sum(found.values()) for kind, found in counts.seconds.items()} == {"first_token": 1, "whole": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"streamed": True, "first_token_s": 0.1}, {"first_token": 0.1}),
+        ({"streamed": True}, {"first_token": 0.5}),
+        ({}, {"whole": 0.5}),
+    ],
+)
+def test_how_long_a_request_took_until_it_was_broken_off_counts(
+    changes: dict[str, Any], kind: dict[str, float]
+) -> None:
+    """Else a version that hangs would look as good as one that nobody asks."""
+    counts = RoleCounts()
+    watch(counts).ended(record("cancelled", **changes))
+    assert counts.signals == {}
+    assert counts.seconds == {name: {bucket_of(seconds): 1} for name, seconds in kind.items()}
+
+
+async def test_requests_that_were_all_broken_off_are_written_too(observer: Observer) -> None:
+    observer.start(shown)
+    made = observer.watch(resolution(), shown())
+    assert made is not None
+    made.ended(record("cancelled"))
+    await observer.flush()
+    assert sum(observer.records.totals(7)["canary"].seconds["whole"].values()) == 1
 
 
 def test_only_versions_under_watch_in_their_roles_are_counted(observer: Observer) -> None:
@@ -202,3 +233,91 @@ def answered(observer: Observer, number: int, of: Resolution | None = None) -> N
     observer.answered(
         of or resolution(), shown(), response_id=f"chatcmpl-{number}", request_id=f"req-{number}", caller="ann"
     )
+
+
+SAMPLED = parse_config(
+    {
+        "model": {"id": "org/base"},
+        "tasks": {"free": {"adapter": "triage"}},
+        "adapters": {
+            "rollouts": {
+                "triage": {
+                    "signals": {
+                        "samples": {
+                            "share": 1.0,
+                            "judge": {"url": "http://judge/v1", "model": "m", "rubric": "Be right."},
+                        }
+                    }
+                }
+            }
+        },
+    }
+)
+ASKED = (Endpoint.CHAT, {"model": "free", "messages": [{"role": "user", "content": "Which city?"}]})
+
+
+@pytest.fixture
+async def sampling(catalog: Catalog) -> AsyncIterator[Observer]:
+    observer = _observer(SAMPLED, catalog)
+    observer.start(shown)
+    yield observer
+    await observer.stop()
+
+
+def samples(catalog: Catalog) -> list[Sample]:
+    candidate, stable = SampleRecords(catalog, "test").newest(7, "judge", 10)
+    return [*candidate, *stable]
+
+
+async def test_a_request_that_ended_well_becomes_a_sample(sampling: Observer, catalog: Catalog) -> None:
+    made = sampling.watch(resolution(), shown(), ASKED)
+    copy = sampling.watch_shadow(NEW, resolution(OLD, Role.STABLE), shown(Phase.SHADOW), ASKED)
+    for each, answer in ((made, "Paris."), (copy, "Rome.")):
+        assert each is not None
+        each.texts([text("", "tool_calls"), text(answer)])
+        each.ended(record(), ["Paris is a city."])
+    await sampling.flush()
+    found = samples(catalog)
+    assert [(sample.role, sample.version) for sample in found] == [("shadow", NEW), ("canary", NEW)]
+    assert json.loads(found[1].content) == {
+        "messages": [{"role": "user", "content": "Which city?"}],
+        "context": ["Paris is a city."],
+        "answer": "Paris.",
+    }
+
+
+@pytest.mark.parametrize("outcome", ["server_error", "cancelled", "client_error"])
+async def test_a_request_that_did_not_end_well_is_no_sample(sampling: Observer, catalog: Catalog, outcome: str) -> None:
+    made = sampling.watch(resolution(), shown(), ASKED)
+    assert made is not None
+    made.texts([text("Paris.")])
+    made.ended(record(outcome))
+    await sampling.flush()
+    assert samples(catalog) == []
+
+
+async def test_beside_a_shadow_only_a_request_that_was_copied_is_a_sample(sampling: Observer, catalog: Catalog) -> None:
+    for copied in (False, True):
+        made = sampling.watch(resolution(OLD, Role.STABLE), shown(Phase.SHADOW), ASKED)
+        assert made is not None
+        made.copied = copied
+        made.texts([text("Rome." if copied else "Paris.")])
+        made.ended(record())
+    await sampling.flush()
+    assert [json.loads(sample.content)["answer"] for sample in samples(catalog)] == ["Rome."]
+
+
+async def test_a_sample_that_could_not_be_written_is_let_go(sampling: Observer, catalog: Catalog) -> None:
+    made = sampling.watch(resolution(), shown(), ASKED)
+    assert made is not None
+    made.texts([text("Paris.")])
+    made.ended(record())
+    with catalog.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE answer_samples RENAME TO away")
+    with pytest.raises(CatalogUnavailable):
+        await sampling.flush()
+    with catalog.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO answer_samples")
+    await sampling.flush()
+    assert samples(catalog) == []
+    assert sampling.records.totals(7)["canary"].signals["errors"] == [1, 0]

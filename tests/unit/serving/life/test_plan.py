@@ -67,6 +67,15 @@ def test_proof_by_every_telling_signal_makes_the_share_grow_at_once() -> None:
     assert decide(state, seen(None, *unproved, requests=5), policy()) is state
 
 
+def test_a_step_does_not_wait_for_what_samples_prove() -> None:
+    proved, scored = reading(not_worse=True), replace(reading("judge"), awaited=False)
+    assert decide(canary(), seen(None, proved, scored, requests=1), policy()).step == 1
+    state = canary()
+    assert decide(state, seen(None, reading(), replace(scored, not_worse=True), requests=1), policy()) is state
+    worse = decide(state, seen(None, proved, replace(scored, worse=True), requests=1), policy())
+    assert worse.phase is Phase.ROLLING_BACK
+
+
 def test_old_proof_needs_requests_of_the_new_step() -> None:
     state = canary(1, requests_before=5)
     stands = alias(canary_share=0.5)
@@ -80,6 +89,25 @@ def test_the_last_step_ends_in_promotion() -> None:
     done = decide(after, seen(Alias("triage", stable=NEW, previous=OLD)), policy())
     assert done.phase is Phase.PROMOTED
     assert done.reason == after.reason
+
+
+def test_a_version_that_turns_out_worse_before_its_promotion_is_rolled_back() -> None:
+    state, stands = canary(phase=Phase.PROMOTING, applied=False), alias(canary_share=0.5)
+    assert decide(state, seen(stands, reading()), policy()) is state
+    assert decide(state, seen(stands, reading(worse=True)), policy()).phase is Phase.ROLLING_BACK
+    flipped = Alias("triage", stable=NEW, previous=OLD)
+    assert decide(state, seen(flipped, reading(worse=True)), policy()).phase is Phase.PROMOTED
+
+
+@pytest.mark.parametrize(
+    ("at_limit", "phase"),
+    [("rollback", Phase.ROLLING_BACK), ("promote", Phase.PROMOTING), ("stop", Phase.STOPPED)],
+)
+def test_a_promotion_that_does_not_come_about_has_a_time_limit(at_limit: str, phase: Phase) -> None:
+    state = canary(phase=Phase.PROMOTING, applied=False)
+    after = decide(state, seen(alias(canary_share=0.5), now=START + 3601), policy(at_limit=at_limit))
+    assert after.phase is phase
+    assert (after is state) == (phase is Phase.PROMOTING)
 
 
 @pytest.mark.parametrize("step", [0, 1])

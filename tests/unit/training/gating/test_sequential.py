@@ -242,3 +242,20 @@ def test_an_update_takes_well_below_a_millisecond() -> None:
 
 def test_values_and_counts_say_the_same_of_themselves() -> None:
     assert (Values((1.0, 0.0, 1.0)).total, Values((1.0, 0.0, 1.0)).n) == (Counts(2, 3).total, Counts(2, 3).n)
+
+
+def test_a_block_that_is_discarded_counts_for_nothing() -> None:
+    test = RateTest(0.05, 0.02)
+    test.update(1, 10, 1, 10)
+    before = test.to_json()
+    test.update(0, 0, 900, 1000)
+
+    test.discard()
+
+    assert test.to_json() == before
+    assert (test.candidate, test.current) == (Tally(1.0, 10), Tally(1.0, 10))
+    scores = MeanTest(0.05, 0.02)
+    scores.update([0.5], [])
+    scores.discard()
+    scores.update([], [0.5, 0.5, 0.5])
+    assert scores.p_value == 1.0
