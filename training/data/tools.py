@@ -130,7 +130,21 @@ def _schema_problem(schema: str) -> str | None:
 
 @functools.lru_cache(maxsize=64)
 def _checker(schema: str) -> "_ArgumentsChecker":
-    return _ArgumentsChecker(json.loads(schema))
+    return _ArgumentsChecker(_of_one_dialect(json.loads(schema)))
+
+
+def _of_one_dialect(value: Any) -> Any:
+    """A schema without ``$schema``: jsonschema evaluates what has one by that draft's class, whose steps are unbounded.
+
+    A property of that name has a schema for its value and stays.
+    """
+    if isinstance(value, dict):
+        return {
+            name: _of_one_dialect(inner)
+            for name, inner in value.items()
+            if name != "$schema" or not isinstance(inner, str)
+        }
+    return [_of_one_dialect(inner) for inner in value] if isinstance(value, list) else value
 
 
 class _TooMuch(Exception):

@@ -117,6 +117,7 @@ def _schema(**parameters: Any) -> dict[str, Any]:
     return {"type": "function", "function": {**WEATHER["function"], "parameters": parameters}}
 
 
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SLOW = {
     "an expression that backtracks": (_schema(properties={"city": {"pattern": "^(a+)+$"}}), {"city": "a" * 60 + "!"}),
     "names by such an expression": (
@@ -136,6 +137,14 @@ _SLOW = {
             }
         ),
         {"x": json.loads("[" * 50 + "]" * 50)},
+    ),
+    "an expression in a schema that names its draft": (
+        _schema(properties={"city": {"$schema": _DRAFT, "pattern": "^(a+)+$"}}),
+        {"city": "a" * 60 + "!"},
+    ),
+    "a reference to a whole schema that names its draft": (
+        _schema(**{"$schema": _DRAFT, "properties": {"city": {"$ref": "#"}}, "pattern": "^(a+)+$"}),
+        {"city": "a" * 60 + "!"},
     ),
     "many like items": (_schema(properties={"x": {"uniqueItems": True}}), {"x": [{"a": n} for n in range(5_000)]}),
 }
