@@ -6,9 +6,16 @@ from training.data.messages import ChatMessage
 from training.data.problems import refuse
 from training.data.tools import Tool, ToolCall, arguments_problem
 
+MOST_MESSAGES = 1_000
+"""Of one row: each turn that is learnt is rendered with all that stand before it."""
+
 
 def check_example(messages: Sequence[ChatMessage]) -> None:
     """The assistant has the last word, and something of it is learnt. Refuses inside a pydantic validator."""
+    if len(messages) > MOST_MESSAGES:
+        refuse(
+            "too_many_messages", f"the row has {len(messages):,} messages, more than {MOST_MESSAGES:,}; split it"
+        )
     if not any(message.role == "assistant" for message in messages):
         refuse("no_assistant", "no message is the assistant's, so there is nothing to learn; add the answer")
     if messages[-1].role != "assistant":

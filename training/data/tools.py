@@ -20,6 +20,10 @@ ToolName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 MOST_STEPS = 2_000
 """Keywords of a schema that are evaluated for one call: a schema can ask for more work than there is time."""
+LONGEST_SCHEMA = 100_000
+"""Characters of a schema as JSON: one keyword may compare a value with all of them."""
+_TYPES = 7
+"""How many names of types JSON Schema has."""
 
 
 class CalledFunction(BaseModel):
@@ -85,7 +89,10 @@ class ToolFunction(BaseModel):
             return None
         if schema.get("type", "object") != "object":
             refuse("invalid_tool_schema", 'the arguments are an object: "type" must be "object"')
-        problem = _schema_problem(json.dumps(schema))
+        text = json.dumps(schema)
+        if len(text) > LONGEST_SCHEMA:
+            refuse("invalid_tool_schema", f"the schema is longer than {LONGEST_SCHEMA:,} characters; shorten it")
+        problem = _schema_problem(text)
         if problem is not None:
             refuse("invalid_tool_schema", f"not a JSON Schema: {problem}")
         return schema
@@ -120,12 +127,23 @@ def arguments_problem(tool: Tool, call: ToolCall) -> str | None:
 
 # Most rows of a file have the same few tools.
 @functools.lru_cache(maxsize=64)
-def _schema_problem(schema: str) -> str | None:
+def _schema_problem(text: str) -> str | None:
+    schema = json.loads(text)
+    # The metaschema would compare every two of them with each other.
+    if _has_many_types(schema):
+        return f"a `type` has more than the {_TYPES} names that there are"
     try:
-        Draft202012Validator.check_schema(json.loads(schema))
+        Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         return error.message[:200]
     return None
+
+
+def _has_many_types(value: Any) -> bool:
+    if isinstance(value, dict):
+        types = value.get("type")
+        return (isinstance(types, list) and len(types) > _TYPES) or any(map(_has_many_types, value.values()))
+    return isinstance(value, list) and any(map(_has_many_types, value))
 
 
 @functools.lru_cache(maxsize=64)

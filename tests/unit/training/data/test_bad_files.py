@@ -129,6 +129,9 @@ BAD_LINES = {
     "the user's last word": Bad("last_not_assistant", chat(user(), assistant(), user()), "the assistant's"),
     "the assistant's first word": Bad("first_not_user", chat(assistant(), user(), assistant()), "the user's"),
     "weights of 0 alone": Bad("nothing_learnt", chat(user(), assistant(weight=0)), "weight 1"),
+    "more turns than can be rendered in time": Bad(
+        "too_many_messages", chat(*[user(), assistant()] * 501), "1,002 messages"
+    ),
     # tools
     "tools that are no list": Bad("wrong_type", chat(user(), assistant(), tools={}), "tools"),
     "a tool of another type": Bad(
@@ -144,6 +147,16 @@ BAD_LINES = {
     ),
     "a schema with bad properties": Bad(
         "invalid_tool_schema", tooled(user(), assistant(), tools=[_weather(parameters={"properties": 1})]), "Schema"
+    ),
+    "a schema too long": Bad(
+        "invalid_tool_schema",
+        tooled(user(), assistant(), tools=[_weather(parameters={"description": "x" * 100_000})]),
+        "100,000 characters",
+    ),
+    "a schema of many types": Bad(
+        "invalid_tool_schema",
+        tooled(user(), assistant(), tools=[_weather(parameters={"items": {"type": [{"a": n} for n in range(9_000)]}})]),
+        "more than the 7 names",
     ),
     "calls without tools": Bad("calls_without_tools", chat(user(), calling()), "no `tools`"),
     "a call of an unknown tool": Bad("unknown_tool", tooled(user(), calling(call(name="wether"))), "weather"),
