@@ -122,7 +122,10 @@ def arguments_problem(tool: Tool, call: ToolCall) -> str | None:
     """
     if tool.function.parameters is None:
         return None
-    return _checker(json.dumps(tool.function.parameters)).problem(call.arguments)
+    try:
+        return _checker(json.dumps(tool.function.parameters)).problem(call.arguments)
+    except Exception as error:  # of references to what is no schema, and of numbers that no float holds
+        return f"the tool's schema cannot be evaluated for them: {error!r}"[:300]
 
 
 # Most rows of a file have the same few tools.
@@ -136,6 +139,8 @@ def _schema_problem(text: str) -> str | None:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         return error.message[:200]
+    except Exception as error:  # what `re` raises for an expression out of its bounds, for one
+        return f"it cannot be checked: {error!r}"[:200]
     return None
 
 

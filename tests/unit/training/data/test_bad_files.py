@@ -158,6 +158,30 @@ BAD_LINES = {
         tooled(user(), assistant(), tools=[_weather(parameters={"items": {"type": [{"a": n} for n in range(9_000)]}})]),
         "more than the 7 names",
     ),
+    "a schema with an expression of too many repeats": Bad(
+        "invalid_tool_schema",
+        tooled(user(), assistant(), tools=[_weather(parameters={"pattern": "a{4294967296}"})]),
+        "cannot be checked",
+    ),
+    "a schema with an expression nested too deeply": Bad(
+        "invalid_tool_schema",
+        tooled(user(), assistant(), tools=[_weather(parameters={"pattern": "(" * 5_000 + ")" * 5_000})]),
+        "cannot be checked",
+    ),
+    "a schema that refers to what is none": Bad(
+        "arguments_mismatch",
+        tooled(user(), calling(), tools=[_weather(parameters={"type": "object", "$ref": "#/type"})]),
+        "cannot be evaluated",
+    ),
+    "an argument that no float holds": Bad(
+        "arguments_mismatch",
+        tooled(
+            user(),
+            calling(call(arguments='{"n": 1' + "0" * 400 + "}")),
+            tools=[_weather(parameters={"properties": {"n": {"multipleOf": 0.01}}})],
+        ),
+        "cannot be evaluated",
+    ),
     "calls without tools": Bad("calls_without_tools", chat(user(), calling()), "no `tools`"),
     "a call of an unknown tool": Bad("unknown_tool", tooled(user(), calling(call(name="wether"))), "weather"),
     "a call without an id": Bad("missing_key", tooled(user(), calling({"type": "function", "function": {}})), "id"),
