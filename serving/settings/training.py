@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from serving.settings.base import FilePath, Settings, absolute, absolute_path
+
+_SEVERAL = "a training on several is started by hand, with `accelerate launch -m training.tuning.worker FOLDER`"
 
 
 class TrainingSettings(Settings):
@@ -32,11 +34,14 @@ class TrainingSettings(Settings):
         "there are cores, at the lowest priority, and none reserved.",
     )
     gpus_per_job: float = Field(
-        default=0, ge=0, description="GPUs that Ray reserves for a job. 0: jobs are processes beside the control plane."
+        default=0,
+        ge=0,
+        description="GPUs that Ray reserves for a job, at most 1. 0: jobs are processes beside the control plane.",
     )
     visible_devices: str = Field(
         default="",
-        description="`CUDA_VISIBLE_DEVICES` of a job that Ray does not launch. Empty: it trains on the processor.",
+        description="`CUDA_VISIBLE_DEVICES` of a job that Ray does not launch: one device. Empty: it trains on the "
+        "processor.",
     )
     niceness: int = Field(
         default=19, ge=0, le=19, description="How far a job steps back for other processes on the processor; 19: most."
@@ -53,6 +58,20 @@ class TrainingSettings(Settings):
     keep_days: float = Field(
         default=30, ge=0, description="How long the folder of a job stays after its end: checkpoints, curves, log."
     )
+
+    @field_validator("gpus_per_job")
+    @classmethod
+    def _one_gpu(cls, gpus: float) -> float:
+        if gpus > 1:
+            raise ValueError(f"is {gpus:g}, but a job is one process on one GPU; {_SEVERAL}")
+        return gpus
+
+    @field_validator("visible_devices")
+    @classmethod
+    def _one_device(cls, devices: str) -> str:
+        if "," in devices:
+            raise ValueError(f"names several devices, but a job is one process on one GPU; {_SEVERAL}")
+        return devices
 
     def with_absolute_paths(self, base: Path) -> Self:
         """The same, with every relative path taken from ``base``."""

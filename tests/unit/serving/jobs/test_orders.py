@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from serving.config import GatewayConfig, TrainingSettings, parse_config
 from serving.errors import ConfigInvalid, InvalidRequest
@@ -108,6 +109,15 @@ def test_gpus_are_hidden_from_trainers_unless_they_are_named() -> None:
     named = process_launcher(TrainingSettings(visible_devices="1", cpus_per_job=3))._environment
     assert named == {"CUDA_VISIBLE_DEVICES": "1", "OMP_NUM_THREADS": "3"}
     assert "CUDA_VISIBLE_DEVICES" not in process_launcher(TrainingSettings(), on_ray=True)._environment
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"), [({"gpus_per_job": 2}, "is 2, but a job is one"), ({"visible_devices": "0,1"}, "several devices")]
+)
+def test_a_job_has_one_gpu_at_most(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        TrainingSettings(**settings)
+    assert TrainingSettings(gpus_per_job=0.5).gpus_per_job == 0.5
 
 
 async def test_only_ray_reserves_gpus(tmp_path: Path) -> None:
