@@ -8,6 +8,7 @@ TrainingError
     ├── RowInvalid                one row cannot be trained on (who knows the file makes it DataInvalid)
     ├── BaseModelInvalid          the base checkpoint cannot be used
     ├── OutputRefused             the output folder already holds an adapter, or another training's checkpoints
+    ├── TrainingDiverged          the loss or its gradient is no longer a number
     ├── PolicyInvalid             the gate policy is missing, is not YAML or asks for what cannot be
     ├── GateRefused               two runs cannot be compared
     ├── SuiteInvalid              a suite or its cases cannot be used (the message names file and line)
@@ -90,6 +91,12 @@ class OutputRefused(TrainingClientError):
     """An output folder that already holds an adapter, or checkpoints of another training: nothing is overwritten."""
 
     code = "output_refused"
+
+
+class TrainingDiverged(TrainingClientError):
+    """A training whose loss or gradient is no longer a number: nothing of it can be kept."""
+
+    code = "training_diverged"
 
 
 class PolicyInvalid(TrainingClientError):

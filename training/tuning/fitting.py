@@ -97,6 +97,8 @@ def trainer_settings(recipe: Recipe, plan: Plan, session: Session) -> dict[str, 
         "dataloader_pin_memory": on_gpu,
         # Every step is logged, so that the log is the same whether or not the training was cut off in between.
         "logging_steps": 1,
+        # It would show a loss that is no number as that of the steps before.
+        "logging_nan_inf_filter": False,
         "eval_strategy": "no",
         "eval_on_start": recipe.heldout is not None and session.work.newest() is None,
         "save_strategy": "no",
@@ -109,7 +111,7 @@ def trainer_settings(recipe: Recipe, plan: Plan, session: Session) -> dict[str, 
 def fit(recipe: Recipe, session: Session, trainer: Any, model: PeftModel, tokens_per_step: float) -> Outcome:
     """Train ``model`` with ``trainer``, from the newest checkpoint if there is one, and leave the kept weights in it.
 
-    Raises TrainingStopped once a checkpoint is written, if that was asked for.
+    Raises TrainingStopped once a checkpoint is written, if that was asked for, and TrainingDiverged.
     """
     work = session.work
     plan = Plan.of(recipe, len(trainer.train_dataset))

@@ -3,6 +3,7 @@
 The log travels with every checkpoint, so that what is decided from it is decided alike after a restart.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ HELDOUT_LOSS = "eval_loss"
 
 
 def points(log: Log, name: str) -> Points:
-    """Every value that was logged under ``name``."""
-    return [(int(entry["step"]), float(entry[name])) for entry in log if name in entry and "step" in entry]
+    """Every value that was logged under ``name``, without those that are no finite number."""
+    values = [(int(entry["step"]), float(entry[name])) for entry in _entries(log, name)]
+    return [(step, value) for step, value in values if math.isfinite(value)]
 
 
 def best(log: Log) -> tuple[int, float] | None:
@@ -32,7 +34,7 @@ def is_exhausted(log: Log, patience: int | None) -> bool:
     found = best(log)
     if patience is None or found is None:
         return False
-    return sum(step > found[0] for step, _ in points(log, HELDOUT_LOSS)) >= patience
+    return sum(int(entry["step"]) > found[0] for entry in _entries(log, HELDOUT_LOSS)) >= patience
 
 
 def at(log: Log, name: str, step: int) -> float | None:
@@ -44,3 +46,7 @@ def mean_until(log: Log, name: str, step: int) -> float:
     """The mean of what was logged under ``name`` up to ``step``; nan where there is nothing."""
     values = [value for logged, value in points(log, name) if logged <= step]
     return sum(values) / len(values) if values else float("nan")
+
+
+def _entries(log: Log, name: str) -> list[Mapping[str, Any]]:
+    return [entry for entry in log if name in entry and "step" in entry]

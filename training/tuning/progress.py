@@ -71,13 +71,12 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         """An event for every held-out loss."""
-        found = metrics or {}
-        loss = {"train_loss": history.at(state.log_history, "loss", state.global_step)}
+        step, log = state.global_step, state.log_history
+        losses = {"train_loss": history.at(log, "loss", step), "valid_loss": history.at(log, history.HELDOUT_LOSS, step)}
         self._tell(
             state,
-            {name: value for name, value in loss.items() if value is not None}
-            | {"valid_loss": found[history.HELDOUT_LOSS]}
-            | _accuracy(found, "eval_mean_token_accuracy", "valid_"),
+            {name: value for name, value in losses.items() if value is not None}
+            | _accuracy(metrics or {}, "eval_mean_token_accuracy", "valid_"),
         )
 
     def _tell(self, state: TrainerState, losses: dict[str, float]) -> None:

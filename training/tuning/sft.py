@@ -82,6 +82,7 @@ def train(recipe: SftRecipe, base: Path, out: Path, progress: Progress, *, allow
         RecipeInvalid: serving would refuse the adapter.
         BaseModelInvalid: ``base`` cannot be used with this recipe.
         OutputRefused: ``out`` already holds an adapter, or ``OUT.work`` checkpoints of another training.
+        TrainingDiverged: the loss or its gradient is no longer a number.
     """
     return run(recipe, local_session(base, out, progress, allow))
 

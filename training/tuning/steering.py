@@ -1,11 +1,13 @@
 """When a training measures, writes a checkpoint and ends."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from training.errors import TrainingDiverged
 from training.tuning import history
 from training.tuning.checkpoints import WorkFolder
 from training.tuning.events import Event, Listener
@@ -14,6 +16,7 @@ from training.tuning.stop import Stop
 
 _CHECKPOINTS = 10
 _MEASUREMENTS = 4
+_LOGGED = {"loss": "loss", "grad_norm": "norm of the gradient"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,24 @@ class Steering(TrainerCallback):  # type: ignore[misc]
         control.should_save = (
             control.should_evaluate or control.should_training_stop or step % plan.checkpoint_every == 0
         )
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Raises TrainingDiverged, before a checkpoint holds weights that are no numbers."""
+        for name in ("loss", "grad_norm"):
+            value = (logs or {}).get(name, 0.0)
+            if not math.isfinite(value):
+                raise TrainingDiverged(
+                    f"the training diverged: at step {state.global_step} the {_LOGGED[name]} is {value}; "
+                    f"lower `learning_rate` ({self._recipe.learning_rate:g})",
+                    param="learning_rate",
+                )
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """End a training that no longer gets better."""

@@ -1,6 +1,7 @@
 """Supervised fine-tuning: an adapter that serving takes, the same bytes for the same recipe, however often cut off."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from adapters.base_model import BaseModelSpec
 from adapters.validate import AdapterLimits, validate
 from tests.unit.training.tuning.conftest import ALLOW, sft_recipe, turns, write_rows
-from training.errors import BaseModelInvalid, DataInvalid, OutputRefused, RecipeInvalid, TrainingStopped
+from training.errors import BaseModelInvalid, DataInvalid, OutputRefused, RecipeInvalid, TrainingDiverged, TrainingStopped
 from training.tuning.checkpoints import WorkFolder
 from training.tuning.events import Event
 from training.tuning.recipe import SftRecipe
@@ -129,6 +130,16 @@ def test_it_stops_early_and_keeps_the_best(tmp_path: Path, base: Path) -> None:
     assert report.heldout_loss == pytest.approx(min(losses.values()), abs=1e-5)
     assert losses[report.kept_step] == min(losses.values())
     assert any("stopped early" in event.message for event in listener.events)
+
+
+def test_a_training_that_diverges_ends_with_what_to_change_and_leaves_no_weights(tmp_path: Path, base: Path) -> None:
+    recipe = sft_recipe(tmp_path, learning_rate=1e30, checkpoint_every=1)
+    with pytest.raises(TrainingDiverged, match=r"at step \d+ the .* lower `learning_rate`") as diverged:
+        _train(recipe, base, tmp_path / "out")
+    assert (diverged.value.code, diverged.value.param) == ("training_diverged", "learning_rate")
+    assert not (tmp_path / "out").exists()
+    work = WorkFolder(tmp_path / "out.work")
+    assert all(math.isfinite(entry["loss"]) for step in work.steps() for entry in work.log(step) if "loss" in entry)
 
 
 def test_without_held_out_rows_the_last_step_is_kept(tmp_path: Path, base: Path) -> None:
