@@ -43,7 +43,7 @@ class Trial:
     in_context: bool = False
     """What it says stands in the case's own passages."""
     error: bool = False
-    """There is no answer."""
+    """There is no answer, or no verdict on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,10 @@ def survey(grid: Grid, production: Cell, metrics: Collection[str] = (), right_at
     if production not in grid.cells:
         raise DiagnosisInvalid(f"the grid has no cell {production}: {', '.join(map(str, grid.cells))}")
     wanted = tuple(metrics) or (grid.primary,)
+    known = {name for case in grid.cases for cell in case.results.values() for one in cell for name in one.scores}
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise DiagnosisInvalid(f"the suite has no metric {unknown[0]}: {', '.join(sorted(known))}")
     references = References.of(one.case for one in grid.cases)
     alone = [_alone(one, production, references, wanted, right_at) for one in grid.cases]
     neighbours = Neighbours([question_of(one.case) for one in grid.cases])
@@ -126,9 +130,9 @@ def _trial(references: References, case: Case, result: CaseResult, metrics: Sequ
     answer = result.answer
     if answer.error is not None:
         return Trial(right=False, content=False, error=True)
-    missing = [name for name in metrics if name not in result.scores]
-    if missing:
-        raise DiagnosisInvalid(f"the suite has no metric {missing[0]}: {', '.join(sorted(result.scores))}")
+    if any(name not in result.scores for name in metrics):
+        # A judge gave no verdict.
+        return Trial(right=False, content=False, error=True)
     right = all(result.scores[name] >= right_at for name in metrics)
     said = references.says(case, answer)
     return Trial(

@@ -1,14 +1,16 @@
 """Every answer of a grid on disk as it comes, so that a diagnosis that was killed goes on where it was.
 
 ``answers.jsonl``: the first line says what is asked, each other line is a search or an answer with its scores. An
-answer that failed is not kept, and is asked for again. A last line that a kill tore apart is dropped.
+answer that failed or that a judge gave no verdict on is not kept, and is asked for again. A last line that a kill tore
+apart is dropped.
 """
 
+import fcntl
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, BinaryIO, Self
 
 from training.diagnosis.types import Cell, Retrieval
 from training.errors import DiagnosisInvalid
@@ -30,24 +32,28 @@ class Journal:
             asked: what decides the answers: the suite's digest, models, parameters, vector store.
 
         Raises:
-            DiagnosisInvalid: the folder holds answers to something else, or is no folder to write in.
+            DiagnosisInvalid: the folder holds answers to something else, another process writes there, or it is no
+                folder to write in.
         """
         self.searches: dict[str, Retrieval] = {}
         self.answers: dict[Key, CaseResult] = {}
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
         if folder is None:
             return
         path = folder / FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            whole = self._read(path, asked) if path.is_file() else 0
-            self._file = path.open("r+" if whole else "w", encoding="utf-8")
-            self._file.seek(whole)
-            self._file.truncate()
+            self._file = path.open("a+b")
         except OSError as error:
             raise DiagnosisInvalid(f"cannot keep answers in {folder}: {error}") from error
-        if not whole:
-            self._write({"asked": asked})
+        try:
+            self._go_on(self._file, asked, path)
+        except OSError as error:
+            self._file.close()
+            raise DiagnosisInvalid(f"cannot keep answers in {folder}: {error}") from error
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -62,20 +68,31 @@ class Journal:
         self._write({"searched": case_id, "passages": retrieval.passages, "seconds": retrieval.seconds})
 
     def answered(self, cell: Cell, result: CaseResult) -> None:
-        """Keep an answer."""
+        """Keep an answer, and on disk only one that no further question could complete."""
         self.answers[result.case_id, cell, result.repeat] = result
-        if result.answer.error is None:
+        if result.answer.error is None and _is_judged(result):
             self._write({"cell": str(cell), "result": asdict(result)})
+
+    def _go_on(self, file: BinaryIO, asked: Mapping[str, Any], path: Path) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DiagnosisInvalid(f"another diagnosis writes {path}; wait for it, or give another folder") from None
+        file.seek(0)
+        whole = self._read(file.read(), asked, path)
+        file.truncate(whole)
+        if not whole:
+            self._write({"asked": asked})
 
     def _write(self, line: Mapping[str, Any]) -> None:
         if self._file is not None:
-            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._file.write(json.dumps(line).encode() + b"\n")
             self._file.flush()
 
-    def _read(self, path: Path, asked: Mapping[str, Any]) -> int:
+    def _read(self, data: bytes, asked: Mapping[str, Any], path: Path) -> int:
         """Take in what is there; the length of its whole lines, in bytes."""
         whole = 0
-        for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        for number, line in enumerate(data.splitlines(keepends=True), start=1):
             if not line.endswith(b"\n"):
                 break
             try:
@@ -97,7 +114,13 @@ class Journal:
             self.searches[line["searched"]] = Retrieval(tuple(line["passages"]), line["seconds"])
         else:
             result = _result(line["result"])
+            if not _is_judged(result):
+                return
             self.answers[result.case_id, Cell.parse(line["cell"]), result.repeat] = result
+
+
+def _is_judged(result: CaseResult) -> bool:
+    return all(verdict["value"] is not None for verdict in result.verdicts)
 
 
 def _result(data: dict[str, Any]) -> CaseResult:

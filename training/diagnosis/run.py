@@ -9,7 +9,8 @@ from training.diagnosis.diagnosis import Diagnosis, diagnose
 from training.diagnosis.grid import GridPlan, Progress, run_grid
 from training.diagnosis.recommendation import Policy
 from training.diagnosis.search import VectorStoreSearcher
-from training.diagnosis.types import Cell, Subject
+from training.diagnosis.types import Cell, Subject, cells_for
+from training.errors import DiagnosisInvalid
 from training.evaluation.endpoint import Endpoint, public_url
 from training.evaluation.judging import Judges
 from training.evaluation.scoring import score
@@ -47,11 +48,13 @@ async def diagnose_suite(
     """Ask what ``out`` does not hold yet, and say why cases fail.
 
     Raises:
-        DiagnosisInvalid: the suite has no case with passages, or ``out`` belongs to something else.
+        DiagnosisInvalid: the suite has no case with passages or lacks a metric, the grid lacks the production cell, or
+            ``out`` belongs to something else.
         EndpointUnreachable: nothing answers at the address.
         SearchFailed: the vector store is not there or does not answer.
         SuiteInvalid: a judge's key is not in the environment.
     """
+    _require_known(suite, wanted)
     plan = GridPlan(
         {Subject.BASE: wanted.base, Subject.ADAPTER: wanted.adapter},
         wanted.repeats or suite.repeats,
@@ -70,6 +73,16 @@ async def diagnose_suite(
                 suite, plan, asker=endpoint, scorer=scorer, searcher=searcher, out=out, progress=progress
             )
     return diagnose(grid, wanted.production, metrics=wanted.metrics, right_at=wanted.right_at, policy=wanted.policy)
+
+
+def _require_known(suite: Suite, wanted: Wanted) -> None:
+    """Before anything is asked: a slip should not cost a grid."""
+    cells = cells_for(retrieval=wanted.store is not None)
+    if wanted.production is not None and wanted.production not in cells:
+        raise DiagnosisInvalid(f"without a vector store the grid has no cell {wanted.production}: name the store")
+    unknown = [name for name in wanted.metrics if name not in suite.metrics]
+    if unknown:
+        raise DiagnosisInvalid(f"the suite has no metric {unknown[0]}: {', '.join(suite.metrics)}")
 
 
 def _searcher(wanted: Wanted, url: str) -> AbstractAsyncContextManager[VectorStoreSearcher | None]:

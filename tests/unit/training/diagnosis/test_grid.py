@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.suite_factory import ask, make_suite
+from training.diagnosis.findings import survey
 from training.diagnosis.grid import GridPlan, run_grid
-from training.diagnosis.journal import FILE
+from training.diagnosis.journal import FILE, Journal
 from training.diagnosis.prompt import question_of, with_passages
+from training.diagnosis.run import Wanted, diagnose_suite
 from training.diagnosis.types import Cell, Context, Grid, Retrieval, Subject
 from training.errors import DiagnosisInvalid, SearchFailed
 from training.evaluation.types import Answer, Case, CaseResult, Json
@@ -119,6 +122,47 @@ async def test_a_diagnosis_goes_on_with_what_is_missing_and_what_failed(tmp_path
     assert finder.questions == []
     assert second.cases[0].results[Cell(Context.NONE, Subject.ADAPTER)][0].answer.error is None
     assert second.cases[0].retrieved == first.cases[0].retrieved
+
+
+async def test_an_answer_without_a_verdict_is_asked_again(tmp_path: Path) -> None:
+    silent: list[bool] = [True]
+
+    async def judged(case: Case, answer: Answer, repeat: int) -> CaseResult:
+        value = None if silent and case.id == "1" else 1.0
+        scores = {} if value is None else {"exact": value}
+        return CaseResult(case.id, repeat, answer, scores, verdicts=({"metric": "exact", "value": value},))
+
+    first = await run_grid(Small(), plan(), asker=Echo(), scorer=judged, searcher=None, out=tmp_path)
+    found = survey(first, Cell(Context.NONE, Subject.ADAPTER))
+    assert [one.trials[one.production][0].error for one in found] == [False, True, False]
+
+    silent.clear()
+    echo = Echo()
+    second = await run_grid(Small(), plan(), asker=echo, scorer=judged, searcher=None, out=tmp_path)
+    assert len(echo.asked) == 4
+    assert not any(one.failed for one in survey(second, Cell(Context.NONE, Subject.ADAPTER)))
+
+
+def test_two_diagnoses_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    with Journal(tmp_path, {}):
+        with pytest.raises(DiagnosisInvalid, match="another diagnosis"):
+            Journal(tmp_path, {})
+    with Journal(tmp_path, {}) as journal:
+        assert journal.answers == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"metrics": ("exat",)}, "no metric exat: exact"),
+        ({"production": Cell(Context.RETRIEVED, Subject.ADAPTER)}, "no cell retrieved/adapter"),
+    ],
+)
+async def test_a_slip_is_refused_before_anything_is_asked(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+    suite = make_suite(tmp_path, [ask("?", "x", context=["x"])])
+    # Nothing listens there: asking would be another error.
+    with pytest.raises(DiagnosisInvalid, match=says):
+        await diagnose_suite(suite, Wanted("b", "a", "http://127.0.0.1:9", **changes))
 
 
 async def test_more_repeats_are_added_to_those_that_are_there(tmp_path: Path) -> None:
