@@ -14,6 +14,7 @@ from referencing.exceptions import Unresolvable
 from training.data.problems import refuse
 from training.data.strict_json import parse_json
 from training.errors import RowInvalid
+from training.schemas import of_one_dialect
 
 Json = dict[str, Any]
 ToolName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
@@ -153,21 +154,7 @@ def _has_many_types(value: Any) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _checker(schema: str) -> "_ArgumentsChecker":
-    return _ArgumentsChecker(_of_one_dialect(json.loads(schema)))
-
-
-def _of_one_dialect(value: Any) -> Any:
-    """A schema without ``$schema``: jsonschema evaluates what has one by that draft's class, whose steps are unbounded.
-
-    A property of that name has a schema for its value and stays.
-    """
-    if isinstance(value, dict):
-        return {
-            name: _of_one_dialect(inner)
-            for name, inner in value.items()
-            if name != "$schema" or not isinstance(inner, str)
-        }
-    return [_of_one_dialect(inner) for inner in value] if isinstance(value, list) else value
+    return _ArgumentsChecker(of_one_dialect(json.loads(schema)))
 
 
 class _TooMuch(Exception):

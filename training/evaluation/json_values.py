@@ -19,11 +19,11 @@ MISSING: Final = Missing()
 def parse_json(text: str) -> Any:
     """The value of a JSON text (RFC 8259). Raises ValueError.
 
-    Refused besides what is not JSON: ``NaN`` and ``Infinity``, a name that stands twice in an object, and more than
+    Refused besides what is not JSON: ``NaN``, ``Infinity`` and numbers that are as large to a float, a name that stands twice in an object, and more than
     64 levels.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if _depth(value) > MOST_DEPTH:
@@ -62,6 +62,13 @@ def at(value: Any, pointer: str) -> Any:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]} is too large for a number")
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

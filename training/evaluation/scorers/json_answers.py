@@ -15,6 +15,7 @@ from pydantic import field_validator
 from training.errors import SuiteInvalid
 from training.evaluation.json_values import MISSING, Missing, at, canonical, join_pointer, parse_json, split_pointer
 from training.evaluation.scorers.protocol import Materials, Named, Score, Scores, shorten
+from training.evaluation.scorers.schemas import SchemaCheck
 from training.evaluation.types import Answer, Case, Json
 
 _FENCE = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
@@ -47,18 +48,18 @@ class JsonSettings(Named):
         if self.fields is not None and not self.compare:
             raise SuiteInvalid("json: `fields` are compared with the reference, and `compare` is false")
         schema = load_schema(self.json_schema, materials.folder)
-        validator = None if schema is None else Draft202012Validator(schema, registry=referencing.Registry())
+        check = None if schema is None else SchemaCheck(schema)
         found: dict[str, None] = {}
         for case in materials.cases if self.compare else ():
             try:
                 wanted = parse_json(case.expected or "")
             except ValueError as error:
                 materials.demand(False, case, f"has an `expected` that is no JSON: {error}")
-            problem = None if validator is None else next(validator.iter_errors(wanted), None)
-            materials.demand(problem is None, case, f"has an `expected` that breaks the schema: {_told(problem)}")
+            problem = None if check is None else check.problem(wanted)
+            materials.demand(problem is None, case, f"has an `expected` that breaks the schema: {problem}")
             found |= dict.fromkeys(join_pointer([name]) for name in wanted) if isinstance(wanted, dict) else {}
         fields = () if not self.compare else tuple(found) if self.fields is None else self.fields
-        return JsonAnswers(schema, validator, fields, self.compare, self.allow_fence)
+        return JsonAnswers(schema, check, fields, self.compare, self.allow_fence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class JsonAnswers:
     """
 
     schema: Json | None
-    _validator: Draft202012Validator | None
+    _check: SchemaCheck | None
     fields: tuple[str, ...]
     _compares: bool
     _allow_fence: bool
@@ -81,7 +82,7 @@ class JsonAnswers:
         """Without a reference only the validity; without a schema only whether it parses."""
         compared = ("json_match",) if self._compares else ()
         fields = ("fields", *(f"field:{pointer}" for pointer in self.fields)) if self.fields else ()
-        return (*compared, *fields, *(("schema_valid",) if self._validator else ()), "json_valid")
+        return (*compared, *fields, *(("schema_valid",) if self._check else ()), "json_valid")
 
     def score(self, case: Case, answer: Answer) -> Scores:
         """Text that is no JSON scores 0 everywhere."""
@@ -92,9 +93,9 @@ class JsonAnswers:
             note = f"no JSON: {error}: {shorten(answer.text)!r}"
             return dict.fromkeys(self.metrics, Score(0.0, note))
         scores = {"json_valid": Score(1.0)}
-        if self._validator is not None:
-            problem = next(self._validator.iter_errors(value), None)
-            scores["schema_valid"] = Score(1.0) if problem is None else Score(0.0, _told(problem))
+        if self._check is not None:
+            problem = self._check.problem(value)
+            scores["schema_valid"] = Score(1.0) if problem is None else Score(0.0, problem)
         return scores | self._compared(case, value) if self._compares else scores
 
     def _compared(self, case: Case, value: Any) -> dict[str, Score]:
@@ -154,7 +155,3 @@ def _field(wanted: Any, got: Any) -> Score:
         return Score(0.0, "should not be there" if wanted is MISSING else "is missing")
     same = canonical(wanted) == canonical(got)
     return Score(1.0) if same else Score(0.0, f"wanted {shorten(canonical(wanted))}, got {shorten(canonical(got))}")
-
-
-def _told(problem: Any) -> str:
-    return "" if problem is None else f"`{problem.json_path}`: {shorten(problem.message)}"

@@ -21,6 +21,8 @@ SCHEMA = {
     "additionalProperties": False,
 }
 WANTED = {"a": 1, "b": [1, 2]}
+Json = dict[str, Any]
+_SLOW = r"(?:(?:x+x+)+y|(?:x|xx)+\d)"
 json_text = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -75,16 +77,50 @@ def test_fields_are_those_that_any_reference_has(tmp_path: Path) -> None:
         "{'a': 1}",
         "9" * 5000,
         '{"a": Infinity}',
+        "1e999",
+        '{"a": -1e999}',
     ],
 )
 def test_what_is_no_json_scores_nothing(tmp_path: Path, text: str) -> None:
     assert set(_scores(tmp_path, text, json_schema=SCHEMA).values()) == {0.0}
 
 
-@pytest.mark.parametrize("text", ["null", "[]", '"text"', "3", "1e999", '{"a": "\\ud800"}', "true"])
+@pytest.mark.parametrize("text", ["null", "[]", '"text"', "3", '{"a": "\\ud800"}', "true"])
 def test_a_value_of_another_kind_is_json_and_wrong(tmp_path: Path, text: str) -> None:
     found = _scores(tmp_path, text, json_schema=SCHEMA)
     assert (found["json_valid"], found["schema_valid"], found["json_match"]) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        ({"multipleOf": 0.01}, "1" + "0" * 400 + ".5"),
+        ({"multipleOf": 0.01}, "1" + "0" * 400),
+        ({"pattern": _SLOW}, json.dumps("x" * 5000)),
+        ({"patternProperties": {_SLOW: {}}}, json.dumps({"x" * 5000: 1})),
+        ({"additionalProperties": False, "patternProperties": {_SLOW: {}}}, json.dumps({"x" * 5000: 1})),
+        ({"$schema": "https://json-schema.org/draft/2020-12/schema", "pattern": _SLOW}, json.dumps("x" * 5000)),
+    ],
+)
+def test_no_answer_makes_the_check_of_its_schema_fail_or_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schema: Json, answer: str
+) -> None:
+    monkeypatch.setattr("training.evaluation.scorers.schemas.REGEX_TIMEOUT_S", 0.05)
+    # The first alternative is the reference's.
+    found = _scores(tmp_path, answer, {"a": 1}, json_schema={"anyOf": [{"required": ["a"], "type": "object"}, schema]})
+    assert found["schema_valid"] == 0
+
+
+def test_expressions_of_a_schema_are_searched_for(tmp_path: Path) -> None:
+    schema = {
+        "properties": {"a": {"pattern": "^x"}},
+        "patternProperties": {"^n_": {"type": "integer"}},
+        "additionalProperties": {"type": "boolean"},
+    }
+    good = {"a": "xy", "n_1": 1, "rest": True}
+    for number, (changes, valid) in enumerate([({}, 1), ({"a": "y"}, 0), ({"n_2": "1"}, 0), ({"more": 1}, 0)]):
+        answer = json.dumps(good | changes)
+        assert _scores(tmp_path / str(number), answer, good, json_schema=schema)["schema_valid"] == valid
 
 
 def test_a_fence_counts_only_where_it_is_allowed(tmp_path: Path) -> None:
