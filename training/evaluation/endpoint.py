@@ -1,6 +1,7 @@
 """``Endpoint``: one OpenAI-compatible URL, asked through the official SDK."""
 
 import json
+import re
 import time
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ RETRIES = 5
 """Of a request that met 408, 409, 429, a server error or a broken connection. The SDK waits as long as Retry-After
 says, or half a second, doubled each time up to 8 s."""
 TIMEOUT_S = 600.0
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 class Endpoint:
@@ -74,7 +76,7 @@ class Endpoint:
             reason = _cause(error)
         except openai.OpenAIError as error:
             reason = str(error)
-        return Answer("", error=reason, seconds=time.perf_counter() - started)
+        return Answer("", error=_mended(reason), seconds=time.perf_counter() - started)
 
 
 def with_path(url: str) -> str:
@@ -92,7 +94,7 @@ def public_url(url: str) -> str:
 def _answer(content: bytes, version: str | None, seconds: float) -> Answer:
     """Read leniently: endpoints differ in what they leave out."""
     try:
-        body = json.loads(content)
+        body = _whole(json.loads(content))
         choice = body["choices"][0]
         message = choice["message"]
         usage = body.get("usage") or {}
@@ -109,6 +111,19 @@ def _answer(content: bytes, version: str | None, seconds: float) -> Answer:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         start = content[:120].decode("utf-8", "replace")
         return Answer("", error=f"the endpoint's answer is no chat completion: {start!r}", seconds=seconds)
+
+
+def _whole(value: Any) -> Any:
+    """A JSON value without halves of surrogate pairs, which no file and no request can hold."""
+    if isinstance(value, str):
+        return _mended(value)
+    if isinstance(value, dict):
+        return {_mended(name): _whole(inner) for name, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _mended(text: str) -> str:
+    return _HALVES.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _text(content: Any) -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from tests.lifecycle import until
 from tests.meta.sources import ROOT
-from tests.suite_factory import ScriptedEndpoint, ask, make_suite, refusal, scripted, write_suite
+from tests.suite_factory import ScriptedEndpoint, ask, completion, make_suite, refusal, scripted, write_suite
 from training.errors import EndpointUnreachable, RunRefused
 from training.evaluation.endpoint import Endpoint, public_url, with_path
 from training.evaluation.journal import journal_path
@@ -146,6 +147,20 @@ async def test_tools_calls_and_citations_come_through(tmp_path: Path) -> None:
     assert server.bodies[0]["tools"] == [tool]
     assert run.results[0].scores["tool_calls"] == 1
     assert run.results[0].answer.citations == (citation,)
+
+
+async def test_halves_of_characters_in_an_answer_can_be_written_and_sent_on(tmp_path: Path) -> None:
+    half = "\ud83d"
+    call = {"id": half, "type": "function", "function": {"name": half, "arguments": half}}
+    message = {"role": "assistant", "content": f"a{half}", "tool_calls": [call], "annotations": [{half: half}]}
+    async with scripted(lambda body: PlainTextResponse(json.dumps(completion(message)))) as server:
+        answer = (await _run(make_suite(tmp_path, FIVE[:1]), server)).results[0].answer
+    assert answer.text == "a\ufffd"
+    json.dumps(asdict(answer), ensure_ascii=False).encode()
+
+    async with scripted(lambda body: PlainTextResponse(json.dumps({"error": {"message": half}}), 400)) as server:
+        answer = (await _run(make_suite(tmp_path, FIVE[:1]), server)).results[0].answer
+    assert "\ufffd" in (answer.error or "")
 
 
 async def test_answers_of_several_versions_name_none(tmp_path: Path) -> None:
