@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,21 @@ def test_checkpoints_of_another_recipe_are_not_gone_on_from(tmp_path: Path, base
         run(sft_recipe(tmp_path), session)
     with pytest.raises(OutputRefused, match="another recipe"):
         run(sft_recipe(tmp_path, seed=9), local_session(base, tmp_path / "out", lambda _: None, ALLOW))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_checkpoints_of_another_base_are_not_gone_on_from(tmp_path: Path, base: Path, name: str) -> None:
+    copy = tmp_path / "base"
+    shutil.copytree(base, copy)
+    recipe, session = sft_recipe(tmp_path), local_session(copy, tmp_path / "out", lambda _: None)
+    session.open(recipe, "data", None)
+    session.work.step(1).mkdir()
+    session.open(recipe, "data", None)
+    changed = bytearray((copy / name).read_bytes())
+    changed[-1] ^= 1
+    (copy / name).write_bytes(changed)
+    with pytest.raises(OutputRefused, match="another base"):
+        session.open(recipe, "data", None)
 
 
 def test_the_losses_are_drawn(trained: tuple[Path, SftReport]) -> None:
