@@ -36,7 +36,8 @@ class Outcome:
     """What a training came to."""
 
     kept_step: int
-    """The step whose weights are the adapter: the best measured, or the last without held-out rows."""
+    """The step whose weights are the adapter: the best measured, or the last where the recipe asks for it or nothing was
+    measured."""
     steps: int
     """Optimiser steps made."""
     planned_steps: int
@@ -134,7 +135,7 @@ def fit(recipe: Recipe, session: Session, trainer: Any, model: PeftModel, tokens
         raise TrainingStopped("asked to stop; a checkpoint is written")
     last = work.newest() or 0
     log = work.log(last)
-    found = history.best(log)
+    found = history.best(log) if recipe.keep == "best" else None
     kept = found[0] if found else last
     read_weights(work.step(kept), model)
     return Outcome(

@@ -65,6 +65,11 @@ class Recipe(BaseModel):
     patience: int | None = Field(
         default=None, ge=1, description="Stop after so many held-out losses in a row without a new best."
     )
+    keep: Literal["best", "last"] = Field(
+        default="best",
+        description="Whose weights are the adapter: `best`, the lowest held-out loss, where there are held-out rows; "
+        "`last`, the last step.",
+    )
     keep_checkpoints: int = Field(default=3, ge=1, description="Checkpoints that are kept, the best one besides.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the initial weights, dropout and row order.")
 
