@@ -1,12 +1,12 @@
 """Numbers with their intervals, all of 95 %."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-_Z = 1.959964
+from training.shares import wilson
+
 _RESAMPLES = 4000
 
 
@@ -28,17 +28,14 @@ class Estimate:
 
 
 def share(count: int, total: int) -> Estimate:
-    """``count`` of ``total`` with Wilson's score interval (Wilson, 1927; Brown, Cai & DasGupta, 2001).
+    """``count`` of ``total`` with Wilson's score interval.
 
     Of nothing, the share is unknown: 0, between 0 and 1.
     """
     if total == 0:
         return Estimate(0.0, 0.0, 1.0)
     observed = count / total
-    scale = 1 + _Z**2 / total
-    centre = (observed + _Z**2 / (2 * total)) / scale
-    half = _Z * math.sqrt(observed * (1 - observed) / total + _Z**2 / (4 * total**2)) / scale
-    return Estimate(observed, max(0.0, min(centre - half, observed)), min(1.0, max(centre + half, observed)))
+    return Estimate(observed, *wilson(observed, total))
 
 
 def mean(values: Sequence[float]) -> Estimate:

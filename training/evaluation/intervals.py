@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from training import shares
+
 RESAMPLES = 2000
 _SEED = 20231
-_Z = 1.959963984540054
-"""Of the normal distribution's 97.5 % point: every interval here is one of 95 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Noise:
 def interval_of_mean(values: Sequence[float]) -> Interval:
     """Of the mean of one value in [0, 1] per case.
 
-    Values of only 0 and 1 get Wilson's score interval (Wilson, 1927; Brown, Cai and DasGupta, "Interval Estimation
-    for a Binomial Proportion", 2001), all others a percentile bootstrap over cases (Efron and Tibshirani, 1993).
+    Values of only 0 and 1 get Wilson's score interval, all others a percentile bootstrap over cases (Efron and
+    Tibshirani, 1993).
     Raises ValueError without values.
     """
     if not values:
@@ -54,11 +54,7 @@ def interval_of_mean(values: Sequence[float]) -> Interval:
 
 def wilson(successes: float, trials: int) -> Interval:
     """Wilson's score interval of a share."""
-    share, z2 = successes / trials, _Z * _Z
-    middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = _Z * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials)) / (1 + z2 / trials)
-    # At the ends the formula gives the end itself but for rounding.
-    return Interval(0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half, "wilson")
+    return Interval(*shares.wilson(successes / trials, trials), "wilson")
 
 
 def percentile_interval(resampled: Sequence[float]) -> Interval:

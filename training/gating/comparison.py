@@ -11,6 +11,7 @@ from training.gating import paired
 from training.gating.bootstrap import bootstrap
 from training.gating.policy import GatePolicy, MetricRule
 from training.gating.power import Truth, cases_needed, power
+from training.shares import wilson
 
 
 class Outcome(StrEnum):
@@ -142,7 +143,7 @@ def _graded(ours: paired.FloatArray, theirs: paired.FloatArray, rule: MetricRule
 
 def _share(values: paired.FloatArray, alpha: float) -> Estimate:
     share = float(values.mean())
-    return Estimate(share, *paired.wilson(share, len(values), 2 * alpha))
+    return Estimate(share, *wilson(share, len(values), 2 * alpha))
 
 
 def _mean(values: paired.FloatArray, policy: GatePolicy) -> Estimate:

@@ -146,11 +146,3 @@ def mcnemar(wins: int, losses: int) -> float:
     """McNemar's exact two-sided p-value of "no difference": a fair coin decided every discordant case."""
     discordant, fewer = wins + losses, min(wins, losses)
     return min(1.0, 2 * float(special.bdtr(fewer, discordant, 0.5))) if discordant else 1.0
-
-
-def wilson(share: float, n: int, alpha: float) -> tuple[float, float]:
-    """Wilson's score interval of one share, wrong with probability ``alpha`` on both sides together."""
-    z2 = float(special.ndtri(1 - alpha / 2)) ** 2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)

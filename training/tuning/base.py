@@ -9,7 +9,6 @@ from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -18,6 +17,7 @@ from transformers import (
 from adapters.base_model import BaseModelSpec
 from adapters.errors import AdapterRejected, BaseModelUnreadable
 from adapters.lora_config import parse_lora_config
+from training.data.tokenizer import load_chat_tokenizer
 from training.errors import BaseModelInvalid, RecipeInvalid
 from training.tuning.adapter_folder import adapter_config
 from training.tuning.recipe import Recipe
@@ -26,13 +26,8 @@ _PEFT_PREFIX = "base_model.model."
 
 
 def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
-    """The base model's tokenizer. Raises BaseModelInvalid."""
-    if not (base / "config.json").is_file():
-        raise BaseModelInvalid(f"{base} is not a model checkpoint: it has no config.json")
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    if not tokenizer.chat_template:
-        raise BaseModelInvalid(f"the tokenizer in {base} has no chat template; take an instruction-tuned base")
-    return tokenizer
+    """The base model's tokenizer, for whoever needs more of it than a ChatTokenizer has. Raises BaseModelInvalid."""
+    return load_chat_tokenizer(base)
 
 
 def pad_token_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from training.gating.paired import interval, mcnemar, p_value, score_statistic, wilson
+from training.gating.paired import interval, mcnemar, p_value, score_statistic
+from training.shares import wilson
 
 
 def _chance(wins: int, losses: int, n: int, win: float, loss: float) -> float:
