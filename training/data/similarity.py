@@ -109,10 +109,6 @@ class NearTexts:
             if len(members) < _COMPARED:
                 members.append(key)
 
-    def nearest(self, text: str) -> Near | None:
-        """The text most like this one, if one reaches the threshold."""
-        return max(self.near(text), key=lambda near: (near.resemblance, -near.key), default=None)
-
     def near(self, text: str) -> list[Near]:
         """Every text that was compared with this one and reaches the threshold."""
         own = sketch(text, self._common)

@@ -110,21 +110,6 @@ def bars(rows: Mapping[str, Mapping[str, float]], *, label: str, tones: Mapping[
         return _svg(figure)
 
 
-def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> str:
-    """Curves through ``(x, y)`` points, such as a loss by step."""
-    with _figure(3.2) as (figure, axes):
-        for index, (name, points) in enumerate(series.items()):
-            colour = _SERIES[index % len(_SERIES)]
-            axes.plot([x for x, _ in points], [y for _, y in points], color=colour, linewidth=1.8, label=name)
-        axes.grid(linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
-        if len(series) > 1:
-            figure.legend(loc="outside upper center", ncols=min(4, len(series)), fontsize=9.5)
-        return _svg(figure)
-
-
 @contextmanager
 def _figure(height: float) -> Iterator[tuple[Figure, Any]]:
     with mpl.rc_context(_STYLE):

@@ -132,12 +132,6 @@ def total_loss(model: nn.Module, rows: Sequence[EncodedRow], collator: Collator,
     return sums
 
 
-def mean_loss(model: nn.Module, rows: Sequence[EncodedRow], collator: Collator, batch_size: int) -> float:
-    """Mean cross-entropy per supervised token, in nats, without training."""
-    total, _, tokens = total_loss(model, rows, collator, batch_size).tolist()
-    return float(total / tokens)
-
-
 def batched(rows: Sequence[EncodedRow], collator: Collator, batch_size: int) -> Iterator[Batch]:
     """The rows in order, ``batch_size`` at a time."""
     for start in range(0, len(rows), batch_size):

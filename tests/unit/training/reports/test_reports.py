@@ -10,7 +10,7 @@ import pytest
 from training.reports.document import Callout, Columns, Details, Figure, Output, Section, Table, Text
 from training.reports.markdown import render_markdown
 from training.reports.page import render_page
-from training.reports.plots import Interval, bars, intervals, lines
+from training.reports.plots import Interval, bars, intervals
 
 _HOSTILE = '</pre><script>alert("1")</script><img src=x onerror=alert(1)> & [a](javascript:b) `c` | @all'
 
@@ -100,7 +100,6 @@ def test_a_table_with_a_short_row_is_refused() -> None:
 _PLOTS = {
     "intervals": lambda: intervals([Interval("a <b> $x$", 0.1, -0.2, 0.3, "good", mark=-0.05)], label="x", zero=True),
     "bars": lambda: bars({"one": {"a & b": 1.0, "c": 2.0}, "two": {"c": 3.0}}, label="cases", tones={"c": "bad"}),
-    "lines": lambda: lines({"train": [(0, 2.0), (1, 1.0)], "held out": [(1, 1.5)]}, x_label="step", y_label="loss"),
     "no bars": lambda: bars({}, label="cases"),
 }
 

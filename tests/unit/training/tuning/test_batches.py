@@ -15,7 +15,7 @@ from transformers import (
 
 from training.data.encoding import IGNORED, EncodedRow
 from training.errors import BaseModelInvalid
-from training.tuning.batches import Collator, answer_logits, answer_loss, mean_loss, supervised_tokens
+from training.tuning.batches import Collator, answer_logits, answer_loss, supervised_tokens, total_loss
 from training.tuning.isolation import attention_window, leaks, require_isolation
 
 SHORT = EncodedRow((5, 6, 7, 8), (IGNORED, IGNORED, 7, 8), truncated=False)
@@ -136,11 +136,12 @@ def test_the_loss_is_the_cross_entropy_of_the_models_whole_output(model: torch.n
         assert answer_loss(model, COLLATOR([LONG])).total.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_the_held_out_loss_is_a_mean_over_tokens_whatever_the_batch_size(model: torch.nn.Module) -> None:
+def test_the_held_out_loss_is_a_sum_over_tokens_whatever_the_batch_size(model: torch.nn.Module) -> None:
     rows = [SHORT, LONG, SHORT]
     assert supervised_tokens(rows) == 8
-    one, all_at_once = mean_loss(model, rows, COLLATOR, 1), mean_loss(model, rows, COLLATOR, 3)
-    assert one == pytest.approx(all_at_once, rel=0.02)  # measured in bfloat16
+    one, all_at_once = total_loss(model, rows, COLLATOR, 1).tolist(), total_loss(model, rows, COLLATOR, 3).tolist()
+    assert (one[2], all_at_once[2]) == (8, 8)
+    assert one[0] == pytest.approx(all_at_once[0], rel=0.02)  # measured in bfloat16
     assert not model.training
 
 
