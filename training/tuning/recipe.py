@@ -53,7 +53,10 @@ class Recipe(BaseModel):
     epochs: float = Field(default=2.0, gt=0, description="Passes over the training rows.")
     batch_size: int = Field(default=16, ge=1, description="Rows per optimiser step, over all devices.")
     micro_batch_size: int | None = Field(
-        default=None, ge=1, description="Rows at once on a device; fewer need less memory and change no result."
+        default=None,
+        ge=1,
+        description="Rows at once on a device; fewer need less memory. SFT learns the same but for rounding; in DPO, where "
+        "an epoch ends with fewer rows than a batch, those in its last, smaller part weigh more.",
     )
     max_length: int = Field(default=1024, ge=8, description="Longest row, in tokens; longer ones lose their end.")
     checkpoint_every: int | None = Field(
