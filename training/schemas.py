@@ -4,7 +4,7 @@ from typing import Any
 
 
 def of_one_dialect(schema: Any) -> Any:
-    """A schema without ``$schema``: jsonschema evaluates what has one by that draft's own class, whatever class was asked.
+    """A schema without ``$schema``: jsonschema evaluates what has one by that draft's own class, not by ours.
 
     A property of that name has a schema for its value and stays.
     """

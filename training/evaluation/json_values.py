@@ -19,8 +19,8 @@ MISSING: Final = Missing()
 def parse_json(text: str) -> Any:
     """The value of a JSON text (RFC 8259). Raises ValueError.
 
-    Refused besides what is not JSON: ``NaN``, ``Infinity`` and numbers that are as large to a float, a name that stands twice in an object, and more than
-    64 levels.
+    Refused besides what is not JSON: ``NaN``, ``Infinity`` and numbers that are as large to a float, a name that
+    stands twice in an object, and more than 64 levels.
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique)

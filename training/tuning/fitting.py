@@ -36,8 +36,8 @@ class Outcome:
     """What a training came to."""
 
     kept_step: int
-    """The step whose weights are the adapter: the best measured, or the last where the recipe asks for it or nothing was
-    measured."""
+    """The step whose weights are the adapter: the best measured, or the last where the recipe says so or nothing
+    was measured."""
     steps: int
     """Optimiser steps made."""
     planned_steps: int

@@ -32,8 +32,8 @@ def require_isolation(model: nn.Module, vocabulary: int, max_length: int) -> Non
     if window is not None and max_length > window:
         # transformers takes a mask of packed rows as it is, for all layers: none of them would have its window.
         raise BaseModelInvalid(
-            f"layers of this base model look back {window} tokens at most, which packed rows cannot; set `packing: false` "
-            f"in the recipe, or `max_length` to {window} or less",
+            f"layers of this base model look back {window} tokens at most, which packed rows cannot; set `packing: "
+            f"false` in the recipe, or `max_length` to {window} or less",
             param="packing",
         )
 

@@ -72,7 +72,8 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """An event for every held-out loss."""
         step, log = state.global_step, state.log_history
-        losses = {"train_loss": history.at(log, "loss", step), "valid_loss": history.at(log, history.HELDOUT_LOSS, step)}
+        names = {"train_loss": "loss", "valid_loss": history.HELDOUT_LOSS}
+        losses = {name: history.at(log, logged, step) for name, logged in names.items()}
         self._tell(
             state,
             {name: value for name, value in losses.items() if value is not None}

@@ -55,8 +55,8 @@ class Recipe(BaseModel):
     micro_batch_size: int | None = Field(
         default=None,
         ge=1,
-        description="Rows at once on a device; fewer need less memory. SFT learns the same but for rounding; in DPO, where "
-        "an epoch ends with fewer rows than a batch, those in its last, smaller part weigh more.",
+        description="Rows at once on a device; fewer need less memory. SFT learns the same but for rounding; in DPO, "
+        "where an epoch ends with fewer rows than a batch, those in its last, smaller part weigh more.",
     )
     max_length: int = Field(default=1024, ge=8, description="Longest row, in tokens; longer ones lose their end.")
     checkpoint_every: int | None = Field(

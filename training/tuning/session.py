@@ -75,7 +75,7 @@ class Session:
 
 
 def checkpoint_digests(base: Path) -> dict[str, str]:
-    """SHA-256 of each file of a checkpoint that decides what is trained: weights, their configuration, the tokenizer."""
+    """SHA-256 of the files of a checkpoint that decide what is trained: weights, their configuration, the tokenizer."""
     paths = sorted({path for pattern in _CHECKPOINT for path in base.glob(pattern) if path.is_file()})
     found = {}
     for path in paths:

@@ -3,8 +3,9 @@
 A sentence is supported where one passage holds at least ``threshold`` of its content words, and every number of it
 stands in that passage; one of function words alone is not. This is unigram precision against the best passage (Lin,
 "ROUGE", 2004) with numbers made strict, since a wrong number in the right words is what a lexical overlap misses most.
-It sees neither paraphrase nor negation: a low value says that the words are not the context's, a high one does not prove
-the claim. Languages that are written without spaces are compared by whole runs of letters, which is too strict for them.
+It sees neither paraphrase nor negation: a low value says that the words are not the context's, a high one does not
+prove the claim. Languages that are written without spaces are compared by whole runs of letters, which is too strict
+for them.
 """
 
 import re

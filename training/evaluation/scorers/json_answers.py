@@ -64,8 +64,8 @@ class JsonSettings(Named):
 
 @dataclass(frozen=True, slots=True)
 class JsonAnswers:
-    """Scores ``json_match`` (equal to the reference), ``fields`` (of the fields that the answer or the reference has, the
-    share that is right), a metric ``field:POINTER`` for each, ``schema_valid`` and ``json_valid``.
+    """Scores ``json_match`` (equal to the reference), ``fields`` (of the fields that the answer or the reference has,
+    the share that is right), a metric ``field:POINTER`` for each, ``schema_valid`` and ``json_valid``.
 
     A field is right where it equals the reference's, or where both lack it. Numbers are compared by value, the order
     of names never counts, that of arrays does.

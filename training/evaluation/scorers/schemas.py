@@ -17,7 +17,7 @@ _ADDITIONAL = Draft202012Validator.VALIDATORS["additionalProperties"]
 
 
 class SchemaCheck:
-    """One schema (draft 2020-12). Nothing is fetched for a ``$ref``, and expressions are searched for within a limit."""
+    """One schema (draft 2020-12). Nothing is fetched for a ``$ref``; expressions are searched for within a limit."""
 
     def __init__(self, schema: Json) -> None:
         keywords = {

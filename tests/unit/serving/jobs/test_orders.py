@@ -112,7 +112,8 @@ def test_gpus_are_hidden_from_trainers_unless_they_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"), [({"gpus_per_job": 2}, "is 2, but a job is one"), ({"visible_devices": "0,1"}, "several devices")]
+    ("settings", "says"),
+    [({"gpus_per_job": 2}, "is 2, but a job is one"), ({"visible_devices": "0,1"}, "several devices")],
 )
 def test_a_job_has_one_gpu_at_most(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):

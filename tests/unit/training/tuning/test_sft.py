@@ -12,7 +12,14 @@ from safetensors.torch import load_file
 from adapters.base_model import BaseModelSpec
 from adapters.validate import AdapterLimits, validate
 from tests.unit.training.tuning.conftest import ALLOW, sft_recipe, turns, write_rows
-from training.errors import BaseModelInvalid, DataInvalid, OutputRefused, RecipeInvalid, TrainingDiverged, TrainingStopped
+from training.errors import (
+    BaseModelInvalid,
+    DataInvalid,
+    OutputRefused,
+    RecipeInvalid,
+    TrainingDiverged,
+    TrainingStopped,
+)
 from training.tuning.checkpoints import WorkFolder
 from training.tuning.events import Event
 from training.tuning.recipe import SftRecipe
