@@ -13,9 +13,7 @@ MOST_MESSAGES = 1_000
 def check_example(messages: Sequence[ChatMessage]) -> None:
     """The assistant has the last word, and something of it is learnt. Refuses inside a pydantic validator."""
     if len(messages) > MOST_MESSAGES:
-        refuse(
-            "too_many_messages", f"the row has {len(messages):,} messages, more than {MOST_MESSAGES:,}; split it"
-        )
+        refuse("too_many_messages", f"the row has {len(messages):,} messages, more than {MOST_MESSAGES:,}; split it")
     if not any(message.role == "assistant" for message in messages):
         refuse("no_assistant", "no message is the assistant's, so there is nothing to learn; add the answer")
     if messages[-1].role != "assistant":

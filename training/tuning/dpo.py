@@ -161,9 +161,7 @@ def _trainer(
     return trainer
 
 
-def _dataset(
-    rows: Sequence[EncodedPreference], session: Session, args: DPOConfig, name: str
-) -> datasets.Dataset:
+def _dataset(rows: Sequence[EncodedPreference], session: Session, args: DPOConfig, name: str) -> datasets.Dataset:
     """The rows in a file, one for all processes: TRL writes beside it what the base model thinks of them."""
     folder = session.work.preferences / name
     if session.is_first:

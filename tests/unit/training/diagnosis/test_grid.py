@@ -145,9 +145,8 @@ async def test_an_answer_without_a_verdict_is_asked_again(tmp_path: Path) -> Non
 
 
 def test_two_diagnoses_do_not_write_into_one_folder(tmp_path: Path) -> None:
-    with Journal(tmp_path, {}):
-        with pytest.raises(DiagnosisInvalid, match="another diagnosis"):
-            Journal(tmp_path, {})
+    with Journal(tmp_path, {}), pytest.raises(DiagnosisInvalid, match="another diagnosis"):
+        Journal(tmp_path, {})
     with Journal(tmp_path, {}) as journal:
         assert journal.answers == {}
 
