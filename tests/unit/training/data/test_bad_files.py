@@ -155,7 +155,7 @@ BAD_LINES = {
     ),
     "a schema of many types": Bad(
         "invalid_tool_schema",
-        tooled(user(), assistant(), tools=[_weather(parameters={"items": {"type": [{"a": n} for n in range(9_000)]}})]),
+        tooled(user(), assistant(), tools=[_weather(parameters={"items": {"type": [{"a": n} for n in range(7_000)]}})]),
         "more than the 7 names",
     ),
     "a schema with an expression of too many repeats": Bad(
