@@ -34,9 +34,6 @@ from training.tuning.recipe import SftRecipe
 
 EXAMPLE = REPOSITORY / "examples" / "json_mode"
 DEFAULT_JSONL = Path("../shared/data/json_mode/train.jsonl")
-# Many of the set's facts are dates and amounts, and many of its questions are alike. Here the form is trained and
-# measured, and neither matters to that.
-ALLOW = ("changing_facts", "near_duplicates", "near_leakage")
 POLICY = GatePolicy(metrics={"schema_valid": MetricRule(kind="improvement", margin=0.05)})
 _QUICK_ROWS, _QUICK_HELDOUT = 48, 32
 
@@ -80,7 +77,6 @@ def prepare(jsonl: Path, folder: Path, *, most: tuple[int, int] | None = None, *
             "rows": len(train),
             "heldout_rows": len(heldout),
             "lines_with_findings": {code: len(lines) for code, lines in report.lines.items()},
-            "allowed": ALLOW,
         },
     )
 
@@ -97,7 +93,7 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Tar
     with Fleet(logs=options.logs) as fleet:
         task = prepare(options.data, fleet.folder / "json-mode", most=most, **changes)
         say(f"{task.data['rows']} rows to train on, {task.data['heldout_rows']} held out")
-        tuned = await trained_and_served(fleet, task.recipe, model, options, ALLOW)
+        tuned = await trained_and_served(fleet, task.recipe, model, options)
         arms, verdict = await _ask_all(tuned.server.address, task, tuned.version)
     problems = [f"left behind: {process}" for process in fleet.left_behind]
     recipe = task.recipe.model_dump(mode="json", exclude={"train", "heldout"})

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -88,12 +88,12 @@ def job_recipe(recipe: SftRecipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude=_DECIDED_ELSEWHERE, exclude_defaults=True)
 
 
-async def train_by_job(server: Server, jobs: Path, recipe: SftRecipe, allow: Sequence[str] = ()) -> Trained:
+async def train_by_job(server: Server, jobs: Path, recipe: SftRecipe) -> Trained:
     """Upload the rows, create a job and follow its events, by OpenAI's SDK. Raises ServerFailed where it fails."""
     began = time.perf_counter()
     async with openai.AsyncOpenAI(base_url=f"http://{server.address}/v1", api_key="none") as client:
         heldout = None if recipe.heldout is None else await _upload(client, recipe.heldout)
-        wishes = {"adapter": recipe.name, "recipe": job_recipe(recipe), "allow": list(allow)}
+        wishes = {"adapter": recipe.name, "recipe": job_recipe(recipe)}
         job = await client.fine_tuning.jobs.create(
             model=NAME,
             training_file=await _upload(client, recipe.train),
@@ -136,12 +136,11 @@ def version_of(job: FineTuningJob) -> str:
     return job.fine_tuned_model
 
 
-async def train_apart(recipe: SftRecipe, model: Path, out: Path, allow: Sequence[str] = ()) -> Trained:
+async def train_apart(recipe: SftRecipe, model: Path, out: Path) -> Trained:
     """Train into the folder ``out``, with no engine beside it. Raises ServerFailed where it fails."""
     path = out.with_name(f"{out.name}.yaml")
     path.write_text(recipe.record(path.parent), encoding="utf-8")
     command = [sys.executable, "-m", "training.tuning.sft", str(path), "--base", str(model), "--out", str(out)]
-    command += [part for code in allow for part in ("--allow", code)]
     began = time.perf_counter()
     done = await asyncio.to_thread(subprocess.run, command, cwd=REPOSITORY, stdout=sys.stderr, check=False)
     if done.returncode != 0:
@@ -164,19 +163,17 @@ class Tuned:
         return {**self.trained.report(), "gateway_at_rest": dict(self.at_rest)}
 
 
-async def trained_and_served(
-    fleet: Fleet, recipe: SftRecipe, model: Path, options: argparse.Namespace, allow: Sequence[str] = ()
-) -> Tuned:
+async def trained_and_served(fleet: Fleet, recipe: SftRecipe, model: Path, options: argparse.Namespace) -> Tuned:
     """Train as the options of :func:`add_training_options` say, and serve what came of it. Raises ServerFailed."""
     kept = None if options.adapter is None else options.adapter.resolve()
     before = _from_before(kept)
     if before is None and not options.train_apart:
         server = await start(fleet, model, recipe.rank)
         at_rest = await _at_rest(server)
-        trained = await train_by_job(server, jobs_folder(fleet), recipe, allow)
+        trained = await train_by_job(server, jobs_folder(fleet), recipe)
         _tell_and_keep(trained, kept)
         return Tuned(server, str(trained.version), trained, at_rest)
-    trained = before or await train_apart(recipe, model, fleet.folder / "trained", allow)
+    trained = before or await train_apart(recipe, model, fleet.folder / "trained")
     if before is None:
         _tell_and_keep(trained, kept)
     server = await start(fleet, model, recipe.rank)

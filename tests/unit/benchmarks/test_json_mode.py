@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.json_mode import ALLOW, prepare, targets
-from training.data.findings import JUDGMENTS
+from benchmarks.json_mode import prepare, targets
 
 
 def _arms(base: float, adapter: float, structured: float) -> dict[str, Any]:
@@ -30,7 +29,3 @@ def test_both_suites_ask_the_same_held_out_rows(tmp_path: Path) -> None:
     assert task.free.cases == task.structured.cases
     assert "response_format" not in task.free.parameters
     assert task.recipe.epochs == 1.0
-
-
-def test_what_is_allowed_can_be_allowed() -> None:
-    assert set(ALLOW) <= set(JUDGMENTS)
