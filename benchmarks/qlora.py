@@ -47,7 +47,7 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Tar
             per_intent=options.per_intent,
             epochs=options.epochs,
             rank=options.rank,
-            alpha=2.0 * options.rank,
+            alpha=float(options.rank),
         )
         folders = {name: fleet.folder / name for name in CONTENDERS}
         turns = {name: train(task.recipe, name, model, folder) for name, folder in folders.items()}
