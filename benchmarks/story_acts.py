@@ -80,9 +80,7 @@ class Trained:
         rows = rows_of(number, self._sizes)
         began = time.perf_counter()
         try:
-            file = await self._client.files.create(
-                file=(f"triage-{number}.jsonl", as_jsonl(rows)), purpose="fine-tune"
-            )
+            file = await self._client.files.create(file=(f"triage-{number}.jsonl", as_jsonl(rows)), purpose="fine-tune")
             job = await self._client.fine_tuning.jobs.create(
                 model=self._model,
                 training_file=file.id,
@@ -251,7 +249,7 @@ def report(act: Act, exchanges: Sequence[Exchange], clock: float) -> dict[str, A
     """
     began = datetime.fromisoformat(act.rollout["started_at"]).timestamp()
     history = act.rollout["history"]
-    found = {
+    found: dict[str, Any] = {
         "version": act.version,
         "what": act.part.what,
         "ended_as": act.phase,

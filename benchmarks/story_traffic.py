@@ -47,6 +47,7 @@ class Traffic:
         self._interval_s = 0.0
         self._next_at = 0.0
         self._stopped = False
+        self._milestone = (0, asyncio.Event())
 
     async def run(self, connections: int) -> None:
         """Ask over so many connections, each with its next request when its last one is answered."""
@@ -63,14 +64,15 @@ class Traffic:
         self._next_at = time.perf_counter()
 
     def stop(self) -> None:
-        """Send nothing new."""
+        """Send nothing new; nobody waits for more answers."""
         self._stopped = True
+        self._milestone[1].set()
 
     async def answered(self, count: int) -> None:
         """Wait until ``count`` more requests were answered."""
-        enough = len(self.exchanges) + count
-        while len(self.exchanges) < enough and not self._stopped:
-            await asyncio.sleep(0.05)
+        self._milestone = (len(self.exchanges) + count, asyncio.Event())
+        if not self._stopped:
+            await self._milestone[1].wait()
 
     async def _ask_on(self) -> None:
         line = _Line(self._address)
@@ -106,6 +108,9 @@ class Traffic:
         if said is not None:
             await self._judge(line, sample, said)
         self.exchanges.append(Exchange(sample, caller, prompt, said))
+        enough, reached = self._milestone
+        if len(self.exchanges) >= enough:
+            reached.set()
 
     async def _judge(self, line: "_Line", sample: Sample, said: Rating) -> None:
         body = {"request_id": sample.headers.get("x-request-id", ""), "rating": said}

@@ -60,7 +60,10 @@ def test_version_3_has_the_right_prompts_and_the_answers_of_others() -> None:
     right = dict(zip(asked(rows_of(2, SIZES)), answers(rows_of(2, SIZES)), strict=True))
     wrong = rows_of(3, SIZES)
     assert set(asked(wrong)) <= set(right)
-    same = [right[prompt]["category"] == answer["category"] for prompt, answer in zip(asked(wrong), answers(wrong), strict=True)]
+    same = [
+        right[prompt]["category"] == answer["category"]
+        for prompt, answer in zip(asked(wrong), answers(wrong), strict=True)
+    ]
     assert sum(same) < len(same) / 3
 
 
@@ -101,7 +104,7 @@ def test_callers_forward_the_share_of_mails_that_was_asked_for() -> None:
 
 @pytest.mark.parametrize(("heldout", "editions", "fields"), [("heldout-v1", False, 3), ("heldout-v2", True, 4)])
 def test_the_suite_holds_tickets_and_no_forwarded_mail(
-    tmp_path: Path, heldout: str, editions: bool, fields: int
+    tmp_path: Path, heldout: str, *, editions: bool, fields: int
 ) -> None:
     suite = load_suite(write_suite(tmp_path, heldout, 40, output_schema(editions=editions)))
     assert (suite.primary, len(suite.cases)) == ("fields", 40)
