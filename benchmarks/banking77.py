@@ -11,6 +11,7 @@ its prompt.
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,14 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Tar
     accuracy = results["version"]["metrics"]["accuracy"]["mean"]
     recipe = task.recipe.model_dump(mode="json", exclude={"train", "heldout"})
     report = {"data": task.data, "recipe": recipe, "training": tuned.report(), **results, "published": PUBLISHED}
-    return report, targets(tuned.trained.seconds / 60, accuracy, served=served), problems
+    minutes = tuned.trained.seconds / 60 + results["minutes_of_the_gate"]
+    return report, targets(minutes, accuracy, served=served), problems
 
 
 def targets(minutes: float, accuracy: float, *, served: bool) -> list[Target]:
     """What was promised."""
     return [
-        Target("minutes of training", minutes, MOST_MINUTES, at_least=False),
+        Target("minutes from the upload until the gate's verdict", minutes, MOST_MINUTES, at_least=False),
         Target("development accuracy", accuracy, LEAST_ACCURACY, at_least=True),
         Target("gate passed, promoted and served under its alias", float(served), 1, at_least=True),
     ]
@@ -73,10 +75,11 @@ async def examine(
     address: Address, suite: Suite, alias: str, version: str, *, base: str = NAME
 ) -> tuple[dict[str, Any], bool]:
     """What base and version answer, the gate's verdicts, and whether the version is served under its alias now."""
-    bare = without_baseline(suite)
+    bare, began = without_baseline(suite), time.perf_counter()
     before = await ask(bare, address, base)
     candidate = await ask(suite, address, version)
     verdict = decide(candidate, before, AGAINST_BASE)
+    minutes = (time.perf_counter() - began) / 60
     say(verdict.reason)
     reports = await _attach(Admin(address), version, candidate, verdict)
     served = verdict.passed and await promote(address, bare, alias, version)
@@ -88,6 +91,7 @@ async def examine(
         "version": describe(suite, candidate),
         "classical baseline": describe(suite, svm),
         "gate against the base": describe_verdict(verdict),
+        "minutes_of_the_gate": round(minutes, 2),
         "gate against the classical baseline": describe_verdict(decide(candidate, svm, AGAINST_SVM)),
         "reports_of_the_version": reports,
     }

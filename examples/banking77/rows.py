@@ -3,10 +3,10 @@
     python -m examples.banking77.rows TRAIN.csv OUT
 
 reads the data set's own training file (`text`, `category`; Casanueva and others, arXiv 2003.04807) and writes
-OUT/train.jsonl and OUT/development.jsonl. The answer is the intent in words (`card arrival` for `card_arrival`): half as
-many tokens, and such as the base knows. The split: of each intent, the tenth of the questions whose SHA-256 comes
-first is for development, the rest is trained on. It depends on nothing but the questions. A question that stands in the
-file more than once, but for case, punctuation and white space, is kept once, where it stands first.
+OUT/train.jsonl and OUT/development.jsonl. The answer is the intent in words (`card arrival` for `card_arrival`): little
+more than half as many tokens. The split: of each intent, the tenth of the questions whose SHA-256 comes first is for
+development, the rest is trained on. It depends on nothing but the questions. A question that stands in the file more
+than once, but for case, punctuation and white space, is kept once, where it stands first.
 """
 
 import argparse
