@@ -9,9 +9,10 @@ import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.fleet import ServerFailed
-from benchmarks.wire import Address, fetch
+from benchmarks.wire import Address, Reply, fetch
 
 _TIMEOUT_S = 300.0
+_NOT_FOUND = 404
 
 
 class Admin:
@@ -22,12 +23,7 @@ class Admin:
 
     async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """One request below ``/admin/v1``."""
-        content = b"" if body is None else orjson.dumps(body)
-        reply = await fetch(self._address, f"/admin/v1{path}", method=method, body=content, timeout_s=_TIMEOUT_S)
-        if reply.status >= 300:
-            raise ServerFailed(f"{method} {path}: {reply.status} {reply.body[:500].decode(errors='replace')}")
-        answer: dict[str, Any] = orjson.loads(reply.body) if reply.body else {}
-        return answer
+        return _answer(await self._send(method, path, body), f"{method} {path}")
 
     async def add(self, name: str, source: str, *, promote: bool = False) -> str:
         """Add an adapter; returns its version's name."""
@@ -45,6 +41,26 @@ class Admin:
     async def rollback(self, alias: str) -> dict[str, Any]:
         """Drop the canary, or return to the previous stable version."""
         return await self.call("POST", f"/adapters/{quote(alias)}/rollback", {})
+
+    async def begin_rollout(self, alias: str, version: str, *, examine: bool) -> dict[str, Any]:
+        """Begin an automatic rollout."""
+        return await self.call("POST", f"/adapters/{quote(alias)}/rollout", {"version": version, "examine": examine})
+
+    async def rollout(self, alias: str) -> dict[str, Any] | None:
+        """The last automatic rollout; None where there was none yet."""
+        path = f"/adapters/{quote(alias)}/rollout"
+        reply = await self._send("GET", path)
+        return None if reply.status == _NOT_FOUND else _answer(reply, f"GET {path}")
+
+    async def reports(self, version: str) -> list[dict[str, Any]]:
+        """What was found out about a version, newest first."""
+        data: list[dict[str, Any]] = (await self.call("GET", f"/versions/{quote(version)}/reports"))["data"]
+        return data
+
+    async def history(self, alias: str) -> list[dict[str, Any]]:
+        """What was done to an adapter, newest first."""
+        data: list[dict[str, Any]] = (await self.call("GET", f"/history?alias={quote(alias)}&limit=1000"))["data"]
+        return data
 
     async def replicas(self) -> list[dict[str, Any]]:
         """What each live replica holds, by its engine's own account."""
@@ -66,6 +82,17 @@ class Admin:
             if all(held <= allowed for held in loaded.values()) or time.perf_counter() > deadline:
                 return loaded
             await asyncio.sleep(0.2)
+
+    async def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Reply:
+        content = b"" if body is None else orjson.dumps(body)
+        return await fetch(self._address, f"/admin/v1{path}", method=method, body=content, timeout_s=_TIMEOUT_S)
+
+
+def _answer(reply: Reply, what: str) -> dict[str, Any]:
+    if reply.status >= 300:
+        raise ServerFailed(f"{what}: {reply.status} {reply.body[:500].decode(errors='replace')}")
+    answer: dict[str, Any] = orjson.loads(reply.body) if reply.body else {}
+    return answer
 
 
 async def requests_by_replica(address: Address) -> dict[str, int]:

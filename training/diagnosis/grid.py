@@ -84,7 +84,8 @@ async def run_grid(
         out: a folder to keep answers in and to go on from.
 
     Raises:
-        DiagnosisInvalid: nothing can be asked, or ``out`` holds answers to something else.
+        DiagnosisInvalid: nothing can be asked, ``out`` holds answers to something else, or another version of a model
+            answers than before.
         SearchFailed: the vector store does not answer; what was asked so far is kept in ``out``.
     """
     if plan.repeats < 1 or plan.concurrency < 1:
@@ -104,13 +105,14 @@ async def run_grid(
         run = _Run(suite, plan, asker, scorer, searcher, journal, progress)
         await run.all()
         cases = tuple(run.case_grid(case) for case in suite.cases)
+    versions = {str(subject): version for subject, version in run.versions.items()}
     return Grid(
         suite.name,
         suite.digest,
         suite.primary,
         plan.models,
         cases,
-        {**record, "repeats": plan.repeats, "address": plan.address},
+        {**record, "repeats": plan.repeats, "address": plan.address, "versions": versions},
     )
 
 
@@ -135,6 +137,10 @@ class _Run:
         self._cells = cells_for(retrieval=searcher is not None)
         self._total = len(suite.cases) * len(self._cells) * plan.repeats
         self._done = 0
+        self.versions: dict[Subject, str | None] = {}
+        """Which version answers as each model; None where the gateway names none."""
+        for (_, cell, _), result in journal.answers.items():
+            self._require_same_version(cell.subject, result.answer)
 
     async def all(self) -> None:
         """Search and ask what the journal does not hold."""
@@ -184,6 +190,18 @@ class _Run:
         answer = await self._asker.ask(
             with_passages(case, passages), model=self._plan.models[cell.subject], parameters=parameters
         )
+        self._require_same_version(cell.subject, answer)
         self._journal.answered(cell, await self._scorer(case, answer, repeat))
         self._done += 1
         self._progress(self._done, self._total)
+
+    def _require_same_version(self, subject: Subject, answer: Answer) -> None:
+        """An alias may be moved, or split between two versions, while a grid is asked."""
+        if answer.error is not None:
+            return
+        before = self.versions.setdefault(subject, answer.version)
+        if answer.version != before:
+            raise DiagnosisInvalid(
+                f"the {subject}, `{self._plan.models[subject]}`, was answered by {before or 'no version'} and now by "
+                f"{answer.version or 'none'}: name one version, and give another folder"
+            )

@@ -95,10 +95,12 @@ def decide(candidate: SuiteRun, current: SuiteRun, policy: GatePolicy) -> Verdic
     """Compare two runs of the same suite, case by case.
 
     Raises:
-        GateRefused: they are not of the same suite and cases, lack a metric, or have too many errors.
+        GateRefused: they are not of the same suite and cases, lack a metric, have too many errors, or one of them has
+            answers of several versions.
     """
     _check_suites(candidate, current)
     for name, run in (("candidate", candidate), ("current", current)):
+        _check_version(name, run)
         check_errors(name, run, policy.max_errors)
     rules = policy.rules(current.primary)
     values = {metric: _paired_values(candidate, current, metric, policy.max_errors) for metric in rules}
@@ -131,6 +133,15 @@ def _check_suites(candidate: SuiteRun, current: SuiteRun) -> None:
             raise GateRefused(f"the {name} run lacks {len(missing)} of the other's cases: {shown}; finish it first")
     if len(ours) < 2:
         raise GateRefused(f"the runs have {len(ours)} cases; a comparison needs at least two")
+
+
+def _check_version(name: str, run: SuiteRun) -> None:
+    versions = run.record.get("versions")
+    if isinstance(versions, Mapping) and len(versions) > 1:
+        shown = ", ".join(f"{version or 'none named'} ({count})" for version, count in versions.items())
+        raise GateRefused(
+            f"the {name} run has answers of several versions: {shown}; run the suite against one version by its name"
+        )
 
 
 def check_errors(name: str, run: SuiteRun, most: float) -> None:

@@ -4,6 +4,7 @@ WORK/identity.json            what is trained: other checkpoints are never gone 
 WORK/checkpoints/step-N/      a whole checkpoint: adapter in float32, optimiser, schedule, random states, log
 WORK/checkpoints/.partial/    one that is being written
 WORK/tensorboard/             logs for TensorBoard
+WORK/preferences/             the rows of DPO as tokens, and what the base model thinks of them
 """
 
 import hashlib
@@ -40,6 +41,11 @@ class WorkFolder:
     def tensorboard(self) -> Path:
         """Logs for TensorBoard."""
         return self.path / "tensorboard"
+
+    @property
+    def preferences(self) -> Path:
+        """The rows of DPO."""
+        return self.path / "preferences"
 
     def open(self, identity: Mapping[str, Any]) -> None:
         """Make the folder, or take it up again after a training of the same ``identity`` was cut off.
@@ -88,5 +94,6 @@ class WorkFolder:
                 shutil.rmtree(self.step(step))
 
     def clear(self) -> None:
-        """Remove all checkpoints: the adapter is written."""
+        """Remove all that a training goes on from: the adapter is written."""
         shutil.rmtree(self.checkpoints)
+        shutil.rmtree(self.preferences, ignore_errors=True)

@@ -7,6 +7,7 @@ reads a recipe (:class:`training.tuning.recipe.DpoRecipe`) and OpenAI preference
 off: no second model is held in memory.
 """
 
+import shutil
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -149,8 +150,8 @@ def _trainer(
         model=base,
         peft_config=lora_config(base, recipe),
         args=args,
-        train_dataset=_dataset(rows),
-        eval_dataset=_dataset(heldout) if heldout else None,
+        train_dataset=_dataset(rows, session, args, "train"),
+        eval_dataset=_dataset(heldout, session, args, "heldout") if heldout else None,
         processing_class=tokenizer,
     )
     for parameter in trainer.model.parameters():
@@ -160,10 +161,16 @@ def _trainer(
     return trainer
 
 
-def _dataset(rows: Sequence[EncodedPreference]) -> datasets.Dataset:
-    return datasets.Dataset.from_dict(
-        {name: [list(getattr(row, name)) for row in rows] for name in ("prompt_ids", "chosen_ids", "rejected_ids")}
-    )
+def _dataset(rows: Sequence[EncodedPreference], session: Session, args: DPOConfig, name: str) -> datasets.Dataset:
+    """The rows in a file, one for all processes: TRL writes beside it what the base model thinks of them."""
+    folder = session.work.preferences / name
+    if session.is_first:
+        shutil.rmtree(folder, ignore_errors=True)
+        columns = ("prompt_ids", "chosen_ids", "rejected_ids")
+        found = datasets.Dataset.from_dict({column: [list(getattr(row, column)) for row in rows] for column in columns})
+        found.save_to_disk(folder)
+    args.distributed_state.wait_for_everyone()
+    return datasets.load_from_disk(folder)
 
 
 def _tokens(row: EncodedPreference) -> int:

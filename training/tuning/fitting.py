@@ -36,7 +36,8 @@ class Outcome:
     """What a training came to."""
 
     kept_step: int
-    """The step whose weights are the adapter: the best measured, or the last without held-out rows."""
+    """The step whose weights are the adapter: the best measured, or the last where the recipe says so or nothing
+    was measured."""
     steps: int
     """Optimiser steps made."""
     planned_steps: int
@@ -118,23 +119,27 @@ def fit(recipe: Recipe, session: Session, trainer: Any, model: PeftModel, tokens
     resumed = work.newest()
     steering = Steering(recipe, plan, work, session.stop, session.tell)
     clock = ProgressCallback(session.tell, tokens_per_step)
+    board = TensorBoardLog(work.tensorboard, session.tell)
     trainer.recipe = recipe
     # It would print every log as a dictionary; ours tells the same in a line.
     trainer.remove_callback(PrinterCallback)
-    for callback in (steering, clock, TensorBoardLog(work.tensorboard, session.tell)):
+    for callback in (steering, clock, board):
         trainer.add_callback(callback)
     session.require_not_stopped()
     session.tell(phase("training"))
     if resumed is not None:
         session.tell(Event("message", f"going on from the checkpoint after step {resumed}"))
-    if resumed is None or not _is_over(recipe, plan, work, resumed):
-        trainer.train(resume_from_checkpoint=None if resumed is None else str(work.step(resumed)))
+    try:
+        if resumed is None or not _is_over(recipe, plan, work, resumed):
+            trainer.train(resume_from_checkpoint=None if resumed is None else str(work.step(resumed)))
+    finally:
+        board.close()
     trainer.accelerator.wait_for_everyone()
     if steering.was_stopped:
         raise TrainingStopped("asked to stop; a checkpoint is written")
     last = work.newest() or 0
     log = work.log(last)
-    found = history.best(log)
+    found = history.best(log) if recipe.keep == "best" else None
     kept = found[0] if found else last
     read_weights(work.step(kept), model)
     return Outcome(

@@ -4,6 +4,8 @@ Attention obeys a mask; recurrent layers do not, sliding windows may replace it,
 itself. No list of architectures would stay right, so every model is asked.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,15 +17,35 @@ _LENGTH = 12
 # sequences of different lengths, and in a mixture of experts with every token.
 _LEAK = 0.05
 _DRIFT = 0.25
+_WINDOWED = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
+"""transformers' names for layers that do not see everything, and for the settings with their size in tokens."""
 
 
-def require_isolation(model: nn.Module, vocabulary: int) -> None:
-    """Raises BaseModelInvalid where a packed row is not answered as it would be alone."""
+def require_isolation(model: nn.Module, vocabulary: int, max_length: int) -> None:
+    """Raises BaseModelInvalid where a packed row of ``max_length`` tokens is not answered as it would be alone."""
     if leaks(model, vocabulary):
         raise BaseModelInvalid(
             "rows that share a sequence would see each other in this base model; set `packing: false` in the recipe",
             param="packing",
         )
+    window = attention_window(model)
+    if window is not None and max_length > window:
+        # transformers takes a mask of packed rows as it is, for all layers: none of them would have its window.
+        raise BaseModelInvalid(
+            f"layers of this base model look back {window} tokens at most, which packed rows cannot; set `packing: "
+            f"false` in the recipe, or `max_length` to {window} or less",
+            param="packing",
+        )
+
+
+def attention_window(model: nn.Module) -> int | None:
+    """How many tokens the layers with the shortest view see; None where all layers see everything."""
+    config: Any = model.config.get_text_config()
+    layers = getattr(config, "layer_types", None)
+    if layers is not None and not any(layer in _WINDOWED for layer in layers):
+        return None
+    sizes = (getattr(config, name, None) for name in _WINDOWED.values())
+    return min((size for size in sizes if size), default=None)
 
 
 def leaks(model: nn.Module, vocabulary: int) -> bool:

@@ -143,9 +143,7 @@ class TensorBoardLog(TrainerCallback):  # type: ignore[misc]
             group = "heldout" if name.startswith("eval_") else "train"
             self._writer.add_scalar(f"{group}/{name.removeprefix('eval_')}", value, state.global_step)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Close the log."""
+    def close(self) -> None:
+        """Close the log, however the training ended."""
         if self._writer is not None:
             self._writer.close()

@@ -53,7 +53,10 @@ class Recipe(BaseModel):
     epochs: float = Field(default=2.0, gt=0, description="Passes over the training rows.")
     batch_size: int = Field(default=16, ge=1, description="Rows per optimiser step, over all devices.")
     micro_batch_size: int | None = Field(
-        default=None, ge=1, description="Rows at once on a device; fewer need less memory and change no result."
+        default=None,
+        ge=1,
+        description="Rows at once on a device; fewer need less memory. SFT learns the same but for rounding; in DPO, "
+        "where an epoch ends with fewer rows than a batch, those in its last, smaller part weigh more.",
     )
     max_length: int = Field(default=1024, ge=8, description="Longest row, in tokens; longer ones lose their end.")
     checkpoint_every: int | None = Field(
@@ -64,6 +67,11 @@ class Recipe(BaseModel):
     )
     patience: int | None = Field(
         default=None, ge=1, description="Stop after so many held-out losses in a row without a new best."
+    )
+    keep: Literal["best", "last"] = Field(
+        default="best",
+        description="Whose weights are the adapter: `best`, the lowest held-out loss, where there are held-out rows; "
+        "`last`, the last step.",
     )
     keep_checkpoints: int = Field(default=3, ge=1, description="Checkpoints that are kept, the best one besides.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the initial weights, dropout and row order.")

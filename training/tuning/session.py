@@ -1,6 +1,7 @@
 """Where one run of a recipe takes place, and the command line of the recipes."""
 
 import argparse
+import hashlib
 import os
 import signal
 import sys
@@ -18,6 +19,10 @@ from training.tuning.stop import Stop
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 
+_CHECKPOINT = (
+    *("config.json", "*.safetensors", "*.bin", "*.index.json"),
+    *("tokenizer*", "*token*.json", "chat_template*", "vocab*", "merges.txt"),
+)
 STOPPED = 75
 """Exit status of a training that was asked to stop and wrote a checkpoint (EX_TEMPFAIL: try again)."""
 
@@ -60,13 +65,23 @@ class Session:
         if not self.is_first:
             return
         settings = recipe.model_dump(mode="json", exclude={"train", "heldout"})
-        base = (self.base / "config.json").read_text(encoding="utf-8")
+        base = checkpoint_digests(self.base)
         self.work.open({"recipe": settings, "train": train_sha256, "heldout": heldout_sha256, "base": base})
 
     def require_not_stopped(self) -> None:
         """Raises TrainingStopped."""
         if self.stop.is_asked:
             raise TrainingStopped("asked to stop before the first step")
+
+
+def checkpoint_digests(base: Path) -> dict[str, str]:
+    """SHA-256 of the files of a checkpoint that decide what is trained: weights, their configuration, the tokenizer."""
+    paths = sorted({path for pattern in _CHECKPOINT for path in base.glob(pattern) if path.is_file()})
+    found = {}
+    for path in paths:
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def local_session(base: Path, out: Path, progress: Progress, allow: Collection[str] = ()) -> Session:

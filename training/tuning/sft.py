@@ -106,7 +106,7 @@ def run(recipe: SftRecipe, session: Session) -> SftReport:
     model = attach_lora(load_base(session.base, recipe.quantization), recipe)
     require_served(model, recipe, session.base)
     if recipe.packing:
-        require_isolation(model, len(tokenizer))
+        require_isolation(model, len(tokenizer), recipe.max_length)
     collator = Collator(pad_token_id(tokenizer), recipe.max_length, packs=recipe.packing)
     args = TrainingArguments(**trainer_settings(recipe, Plan.of(recipe, len(rows)), session))
     require_one_device(args.n_gpu)

@@ -101,6 +101,9 @@ class Steering(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Put the checkpoint where it counts, and remove old ones."""
+        if torch.distributed.is_initialized():
+            # Each process writes its own random state into the folder that is now given its name.
+            torch.distributed.barrier()
         if not state.is_world_process_zero:
             return
         step = state.global_step

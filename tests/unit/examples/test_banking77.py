@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from examples.banking77.rows import main, read_questions, split
+import pytest
+
+from examples.banking77.rows import in_words, main, read_questions, split
 from training.data.chat import read_chat
 from training.tuning.recipe import SftRecipe
 
@@ -35,12 +37,26 @@ def test_a_tenth_of_every_intent_is_for_development_in_any_order_of_the_file(tmp
     assert set(again) == set(development)
 
 
+@pytest.mark.parametrize(
+    ("intent", "answer"),
+    [
+        ("card_arrival", "card arrival"),
+        ("Refund_not_showing_up", "refund not showing up"),
+        ("reverted_card_payment?", "reverted card payment"),
+    ],
+)
+def test_an_intent_is_answered_in_words(intent: str, answer: str) -> None:
+    assert in_words(intent) == answer
+
+
 def test_the_rows_are_what_the_recipe_trains_on(tmp_path: Path) -> None:
     assert main([str(_csv(tmp_path, _questions(10))), str(tmp_path / "data")]) == 0
     rows = read_chat(tmp_path / "data" / "train.jsonl").rows
     assert len(rows) == 18
     assert [message.role for message in rows[0].messages] == ["system", "user", "assistant"]
+    assert {row.messages[-1].content for row in rows} == {"refund", "top up"}
     assert json.loads((tmp_path / "data" / "development.jsonl").read_text().splitlines()[0])["messages"][-1]
     recipe = SftRecipe.load(Path("examples/banking77/recipe.yaml"))
     assert recipe.heldout is not None
+    assert recipe.keep == "last"
     assert {recipe.train.name, recipe.heldout.name} == {path.name for path in (tmp_path / "data").iterdir()}

@@ -15,6 +15,10 @@ from training.evaluation.types import Answer, Case
 _NUMBERS = r"\[[1-9]\d{0,2}(?:, ?[1-9]\d{0,2})*\]"
 _MARKERS = re.compile(rf"(?<![\w)\]\[])(?:{_NUMBERS})+(?![(\[\]])")
 """One or several in a row; indexing, Markdown links and brackets in brackets are none."""
+LEAST_WORDS = 3
+"""Of a quote that is not a whole passage."""
+# Letters of scripts that are written without spaces are words of their own.
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]|\w+")
 
 
 class CitationsSettings(Named):
@@ -42,9 +46,9 @@ class Citation:
 @dataclass(frozen=True, slots=True)
 class Citations:
     """Scores ``cited`` (it cites where the reference does, and does not where the reference does not; without a
-    reference: it cites), ``citations_found`` (the share of its citations whose passage or quote stands in the
-    context) and ``cited_passages`` (Jaccard overlap of the passages that it and the reference cite; without a
-    reference the same as ``citations_found``).
+    reference: it cites), ``citations_found`` (the share of its citations that stand in the context: the passage,
+    or a quote of three words or more) and ``cited_passages`` (Jaccard overlap of the passages that it and the reference
+    cite; without a reference the same as ``citations_found``).
     """
 
     metrics = ("cited", "citations_found", "cited_passages")
@@ -84,8 +88,13 @@ def _annotated(annotation: Any, context: tuple[str, ...]) -> Citation | None:
     if not isinstance(quote, str) or not quote.strip():
         return Citation(None, "a citation without a quote")
     folded = _folded(quote)
-    place = next((place for place, passage in enumerate(context) if folded in _folded(passage)), None)
+    place = next((place for place, passage in enumerate(context) if _is_quoted(folded, _folded(passage))), None)
     return Citation(place, repr(shorten(quote, 60)))
+
+
+def _is_quoted(quote: str, passage: str) -> bool:
+    """A few words of a passage or all of it: one letter stands in every passage."""
+    return quote in passage and (quote == passage or len(_WORD.findall(quote)) >= LEAST_WORDS)
 
 
 def _folded(text: str) -> str:

@@ -1,10 +1,11 @@
 """How much of an answer its context bears out, by words alone.
 
 A sentence is supported where one passage holds at least ``threshold`` of its content words, and every number of it
-stands in that passage. This is unigram precision against the best passage (Lin, "ROUGE", 2004) with numbers made
-strict, since a wrong number in the right words is what a lexical overlap misses most. It sees neither paraphrase nor
-negation: a low value says that the words are not the context's, a high one does not prove the claim. Languages that
-are written without spaces are compared by whole runs of letters, which is too strict for them.
+stands in that passage; one of function words alone is not. This is unigram precision against the best passage (Lin,
+"ROUGE", 2004) with numbers made strict, since a wrong number in the right words is what a lexical overlap misses most.
+It sees neither paraphrase nor negation: a low value says that the words are not the context's, a high one does not
+prove the claim. Languages that are written without spaces are compared by whole runs of letters, which is too strict
+for them.
 """
 
 import re
@@ -84,6 +85,8 @@ class Groundedness:
 
     def _is_supported(self, sentence: str, passages: list[tuple[frozenset[str], frozenset[str]]]) -> bool:
         words, values = _words(sentence), numbers(sentence)
+        if not words and not values:
+            return False
         return any(
             values <= known_values and len(words & known) >= self.settings.threshold * len(words)
             for known, known_values in passages

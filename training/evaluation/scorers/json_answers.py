@@ -64,8 +64,8 @@ class JsonSettings(Named):
 
 @dataclass(frozen=True, slots=True)
 class JsonAnswers:
-    """Scores ``json_match`` (equal to the reference), ``fields`` (share of the fields that are right), a metric
-    ``field:POINTER`` for each, ``schema_valid`` and ``json_valid``.
+    """Scores ``json_match`` (equal to the reference), ``fields`` (of the fields that the answer or the reference has,
+    the share that is right), a metric ``field:POINTER`` for each, ``schema_valid`` and ``json_valid``.
 
     A field is right where it equals the reference's, or where both lack it. Numbers are compared by value, the order
     of names never counts, that of arrays does.
@@ -109,7 +109,8 @@ class JsonAnswers:
         scores = {"json_match": Score(float(same), note)}
         fields = {pointer: _field(at(wanted, pointer), at(value, pointer)) for pointer in self.fields}
         if fields:
-            share = sum(one.value for one in fields.values()) / len(fields)
+            counted = [one.value for pointer, one in fields.items() if _is_somewhere(pointer, wanted, value)]
+            share = sum(counted) / len(counted) if counted else float(same)
             wrong = ", ".join(pointer for pointer, one in fields.items() if not one.value)
             scores["fields"] = Score(share, f"wrong: {wrong}" if wrong else "")
         return scores | {f"field:{pointer}": one for pointer, one in fields.items()}
@@ -150,6 +151,10 @@ def _check_references(schema: Json, where: str) -> None:
             except referencing.exceptions.Unresolvable as error:
                 raise SuiteInvalid(f"{where} refers to `{target}`, which is nowhere in it") from error
         ahead += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+
+
+def _is_somewhere(pointer: str, wanted: Any, got: Any) -> bool:
+    return not (at(wanted, pointer) is MISSING and at(got, pointer) is MISSING)
 
 
 def _field(wanted: Any, got: Any) -> Score:

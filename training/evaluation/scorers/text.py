@@ -31,12 +31,14 @@ class NormalisedSettings(Named):
     """The answer is the reference but for case, white space, punctuation and ways of writing one character."""
 
     kind: Literal["normalised"]
+    where: Literal["whole", "anywhere"] = "whole"
+    """Whether the reference is all of the answer, or stands somewhere in it, as whole words."""
 
     def build(self, materials: Materials) -> Scorer:
         """Raises SuiteInvalid for a case without a reference."""
         for case in materials.cases:
             materials.demand(case.expected is not None, case, "has no `expected`, which `normalised` compares with")
-        return Normalised()
+        return Normalised(self.where)
 
 
 class RegexSettings(Named):
@@ -73,14 +75,17 @@ class Exact:
         return {"exact": Score(0.0, f"wanted {shorten(case.expected or '')!r}, got {shorten(answer.text)!r}")}
 
 
+@dataclass(frozen=True)
 class Normalised:
     """Scores ``normalised``."""
 
+    where: Literal["whole", "anywhere"] = "whole"
     metrics = ("normalised",)
 
     def score(self, case: Case, answer: Answer) -> Scores:
-        """1 where both texts are the same once normalised."""
-        if same_text(case.expected or "", answer.text):
+        """1 where both texts are the same once normalised, or the reference stands in the answer."""
+        wanted = case.expected or ""
+        if same_text(wanted, answer.text) or (self.where == "anywhere" and stands_in(wanted, answer.text)):
             return {"normalised": Score(1.0)}
         note = f"wanted {shorten(case.expected or '')!r}, got {shorten(answer.text)!r}"
         return {"normalised": Score(0.0, note)}
@@ -113,6 +118,15 @@ def same_text(one: str, other: str) -> bool:
     """Whether two texts are equal once normalised; texts of punctuation alone are compared as they are."""
     normal = normalise(one)
     return normal == normalise(other) if normal else one.strip() == other.strip()
+
+
+def stands_in(part: str, text: str) -> bool:
+    """Whether a text, once normalised and without Markdown's backticks, stands in another as whole words.
+
+    One of punctuation alone stands in none.
+    """
+    inner, outer = (normalise(one.replace("`", " ")) for one in (part, text))
+    return bool(inner) and f" {inner} " in f" {outer} "
 
 
 def normalise(text: str) -> str:

@@ -40,6 +40,7 @@ class Echo:
     asked: list[tuple[str, str, Json]] = field(default_factory=list)
     under_way: int = 0
     most: int = 0
+    version: str | None = None
 
     async def ask(self, case: Case, *, model: str, parameters: Json) -> Answer:
         self.under_way += 1
@@ -49,7 +50,7 @@ class Echo:
         self.asked.append((model, question_of(case), parameters))
         if model in self.failing:
             return Answer("", error="500")
-        return Answer(question_of(case), prompt_tokens=3, seconds=0.5)
+        return Answer(question_of(case), version=self.version, prompt_tokens=3, seconds=0.5)
 
 
 class Finder:
@@ -190,6 +191,15 @@ async def test_answers_to_something_else_are_not_mixed_in(tmp_path: Path) -> Non
         await asked(Echo(), None, tmp_path, suite=Small(digest="d2"))
     with pytest.raises(DiagnosisInvalid, match=r"store changed"):
         await asked(Echo(), None, tmp_path, how=plan(store="other"))
+
+
+async def test_answers_of_two_versions_are_not_mixed(tmp_path: Path) -> None:
+    first = await asked(Echo(version="cards@1"), None, tmp_path)
+    again = await asked(Echo(version="cards@2"), None, tmp_path)
+    assert first.record["versions"] == again.record["versions"] == {"base": "cards@1", "adapter": "cards@1"}
+
+    with pytest.raises(DiagnosisInvalid, match=r"was answered by cards@1 and now by cards@2"):
+        await asked(Echo(version="cards@2"), None, tmp_path, how=plan(2))
 
 
 async def test_a_file_that_is_no_diagnosis_is_left_alone(tmp_path: Path) -> None:

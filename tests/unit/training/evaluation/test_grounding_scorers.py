@@ -56,7 +56,19 @@ def test_without_a_reference_an_answer_must_cite() -> None:
 def test_a_quote_counts_where_the_context_holds_it() -> None:
     assert _cited("x", None, _annotation("refunds take\n30 days. they are free")) == (1, 1, 1)
     assert _cited("x", None, _annotation("Refunds take 31 days.")) == (1, 0, 0)
-    assert _cited("x [1]", "y [1]", _annotation("Passwords have")) == (1, 1, 0)
+    assert _cited("x [1]", "y [1]", _annotation("Passwords have at least")) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("quote", ["e", "30 days", "take 30", "."])
+def test_a_quote_of_a_word_or_two_is_none(quote: str) -> None:
+    assert _cited("x", None, _annotation(quote)) == (1, 0, 0)
+
+
+def test_a_whole_passage_may_be_short_and_scripts_without_spaces_count_by_their_letters() -> None:
+    case = case_of(context=("79 EUR", "\u8fd4\u54c1\u306f\u4e09\u5341\u65e5\u4ee5\u5185"))
+    for quote, value in (("79 EUR", 1), ("79", 0), ("\u4e09\u5341\u65e5", 1), ("\u4e09\u5341", 0)):
+        found = Citations().score(case, Answer("x", citations=(_annotation(quote),)))
+        assert found["citations_found"].value == value
 
 
 @pytest.mark.parametrize("annotation", [_annotation(None), _annotation(""), _annotation(3), {"type": "file_citation"}])
@@ -87,6 +99,8 @@ def _grounded(text: str, **settings: Any) -> float:
         ("Passwords take 30 days.", 0),
         ("", 0),
         ("...", 0),
+        ("It is.", 0),
+        ("Refunds take 30 days. So it is.", 0.5),
         ("[1]", 0),
     ],
 )

@@ -58,6 +58,12 @@ def test_a_field_that_neither_has_is_right(tmp_path: Path) -> None:
     assert _scores(tmp_path / "2", '{"a": 1, "b": [9]}', {"a": 1}, fields=["/a", "/b/0"])["field:/b/0"] == 0
 
 
+def test_a_field_that_neither_has_earns_no_share(tmp_path: Path) -> None:
+    assert _scores(tmp_path, "{}", {"a": 1}, fields=["/a", "/b", "/c"])["fields"] == 0
+    assert _scores(tmp_path / "2", '{"b": 1}', {"a": 1}, fields=["/a", "/b", "/c"])["fields"] == 0
+    assert _scores(tmp_path / "3", "{}", {}, fields=["/a"])["fields"] == 1
+
+
 def test_fields_are_those_that_any_reference_has(tmp_path: Path) -> None:
     suite = make_suite(tmp_path, [ask("1", {"a": 1}), ask("2", {"b/c": 2})], {"kind": "json"})
     assert suite.metrics == ("json_match", "fields", "field:/a", "field:/b~1c", "json_valid")

@@ -64,6 +64,25 @@ def test_a_normalised_match_never_raises_and_accepts_the_reference(text: str) ->
     assert Normalised().score(case_of(text), Answer(text))["normalised"].value == 1.0
 
 
+@pytest.mark.parametrize(
+    ("wanted", "text", "value"),
+    [
+        ("29 EUR", "It costs 29\u00a0eur per month.", 1),
+        ("29 EUR", "29 EUR", 1),
+        ("do --it", "Run `do --it`, **now**.", 1),
+        ("29 EUR", "It costs 1.29 EUR.", 0),
+        ("29 EUR", "It costs 129 EUR.", 0),
+        ("29 EUR", "It costs 29 EUROS.", 0),
+        ("29 EUR", "", 0),
+        ("!", "Wow!", 0),
+        ("", "anything", 0),
+    ],
+)
+def test_a_reference_may_stand_anywhere_in_the_answer_as_whole_words(wanted: str, text: str, value: float) -> None:
+    assert Normalised("anywhere").score(case_of(wanted), Answer(text))["normalised"].value == value
+    assert Normalised().score(case_of(wanted), Answer(f"{text}, he said"))["normalised"].value == 0
+
+
 def test_a_wrong_answer_says_what_was_wanted() -> None:
     (score,) = Normalised().score(case_of("Paris"), Answer("Rome")).values()
     assert score == Score(0.0, "wanted 'Paris', got 'Rome'")

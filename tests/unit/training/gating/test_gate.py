@@ -148,6 +148,16 @@ def test_runs_of_different_suites_are_refused() -> None:
         decide(make_run({"exact": [1.0] * 40}, digest="a"), make_run({"exact": [1.0] * 40}, digest="b"), GatePolicy())
 
 
+def test_a_run_of_several_versions_is_refused() -> None:
+    run = make_run({"exact": [1.0] * 50})
+    mixed = dataclasses.replace(run, record={"versions": {"triage@1": 30, "triage@2": 20}})
+    same = dataclasses.replace(run, record={"versions": {"triage@1": 50}})
+    for pair in ((mixed, same), (same, mixed)):
+        with pytest.raises(GateRefused, match=r"several versions: triage@1 \(30\), triage@2 \(20\)"):
+            decide(*pair, GatePolicy())
+    assert decide(same, same, GatePolicy()).comparisons
+
+
 def test_an_unfinished_run_is_refused() -> None:
     with pytest.raises(GateRefused, match="candidate run lacks 2 of the other's cases: case-38, case-39"):
         decide(make_run({"exact": [1.0] * 38}), make_run({"exact": [1.0] * 40}), GatePolicy())

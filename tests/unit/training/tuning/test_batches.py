@@ -4,31 +4,40 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    Qwen2Config,
+)
 
 from training.data.encoding import IGNORED, EncodedRow
 from training.errors import BaseModelInvalid
 from training.tuning.batches import Collator, answer_logits, answer_loss, supervised_tokens, total_loss
-from training.tuning.isolation import leaks, require_isolation
+from training.tuning.isolation import attention_window, leaks, require_isolation
 
 SHORT = EncodedRow((5, 6, 7, 8), (IGNORED, IGNORED, 7, 8), truncated=False)
 LONG = EncodedRow(tuple(range(10, 21)), (IGNORED,) * 5 + (15, 16, IGNORED, IGNORED, 19, 20), truncated=False)
 COLLATOR = Collator(pad_token_id=0)
 PACKER = Collator(pad_token_id=0, max_length=64, packs=True)
+_TINY: dict[str, Any] = {
+    "vocab_size": 32,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+}
 
 
 @pytest.fixture(scope="module")
 def model() -> torch.nn.Module:
     """A random one-layer Llama in float32."""
     torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=32,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        attn_implementation="eager",
-    )
+    config = LlamaConfig(**_TINY, attn_implementation="eager")
     llama: torch.nn.Module = LlamaForCausalLM(config).eval()
     return llama
 
@@ -83,7 +92,28 @@ class Forgetful(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
 
 def test_a_model_that_ignores_the_mask_is_found_out(model: torch.nn.Module) -> None:
     with pytest.raises(BaseModelInvalid, match="packing: false"):
-        require_isolation(Forgetful(model).eval(), 32)
+        require_isolation(Forgetful(model).eval(), 32, 64)
+
+
+@pytest.mark.parametrize(
+    ("config", "window"),
+    [
+        (MistralConfig(**_TINY, sliding_window=8), 8),
+        (MistralConfig(**_TINY, sliding_window=None), None),
+        (Qwen2Config(**_TINY, use_sliding_window=False, sliding_window=8), None),
+        (Gemma3TextConfig(**_TINY, sliding_window=8, layer_types=["sliding_attention"]), 8),
+        (Gemma3TextConfig(**_TINY, sliding_window=8, layer_types=["full_attention"]), None),
+    ],
+)
+def test_rows_longer_than_a_models_window_are_not_packed(config: Any, window: int | None) -> None:
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    assert attention_window(model) == window
+    require_isolation(model, 32, 8)
+    if window is None:
+        require_isolation(model, 32, 9)
+    else:
+        with pytest.raises(BaseModelInvalid, match="look back 8 tokens"):
+            require_isolation(model, 32, 9)
 
 
 def test_the_logits_are_those_that_predict_supervised_tokens_row_by_row(model: torch.nn.Module) -> None:

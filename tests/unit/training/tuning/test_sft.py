@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,13 @@ def test_a_training_in_pieces_ends_with_the_same_bytes(tmp_path: Path, base: Pat
     assert pieces["resumed_from_step"] == 8
 
 
-def test_it_stops_early_and_keeps_the_best(tmp_path: Path, base: Path) -> None:
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_it_stops_early_and_keeps_the_best_unless_the_recipe_says_otherwise(
+    tmp_path: Path, base: Path, keep: str
+) -> None:
     # At this rate every step makes it worse, sooner or later.
-    recipe = sft_recipe(tmp_path, learning_rate=3.0, epochs=8, evaluate_every=2, patience=2, keep_checkpoints=1)
+    changes = {"learning_rate": 3.0, "epochs": 8, "evaluate_every": 2, "patience": 2, "keep_checkpoints": 1}
+    recipe = sft_recipe(tmp_path, **changes, keep=keep)
     listener = Interrupting(every=0)
     session = Session(base, tmp_path / "out", WorkFolder(tmp_path / "work"), listener, Stop(), ALLOW)
     report = run(recipe, session)
@@ -133,9 +138,11 @@ def test_it_stops_early_and_keeps_the_best(tmp_path: Path, base: Path) -> None:
         for event in listener.events
         if event.type == "metrics" and "valid_loss" in event.data and event.data["step"]
     }
-    assert report.steps == report.kept_step + 4 < report.planned_steps
-    assert report.heldout_loss == pytest.approx(min(losses.values()), abs=1e-5)
-    assert losses[report.kept_step] == min(losses.values())
+    best = min(losses, key=lambda step: losses[step])
+    assert report.steps == best + 4 < report.planned_steps
+    assert report.kept_step == (best if keep == "best" else report.steps)
+    assert report.heldout_loss == pytest.approx(losses[report.kept_step], abs=1e-5)
+    assert SftRecipe.load(tmp_path / "out" / "recipe.yaml").keep == keep
     assert any("stopped early" in event.message for event in listener.events)
 
 
@@ -223,6 +230,21 @@ def test_checkpoints_of_another_recipe_are_not_gone_on_from(tmp_path: Path, base
         run(sft_recipe(tmp_path), session)
     with pytest.raises(OutputRefused, match="another recipe"):
         run(sft_recipe(tmp_path, seed=9), local_session(base, tmp_path / "out", lambda _: None, ALLOW))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_checkpoints_of_another_base_are_not_gone_on_from(tmp_path: Path, base: Path, name: str) -> None:
+    copy = tmp_path / "base"
+    shutil.copytree(base, copy)
+    recipe, session = sft_recipe(tmp_path), local_session(copy, tmp_path / "out", lambda _: None)
+    session.open(recipe, "data", None)
+    session.work.step(1).mkdir()
+    session.open(recipe, "data", None)
+    changed = bytearray((copy / name).read_bytes())
+    changed[-1] ^= 1
+    (copy / name).write_bytes(changed)
+    with pytest.raises(OutputRefused, match="another base"):
+        session.open(recipe, "data", None)
 
 
 def test_the_losses_are_drawn(trained: tuple[Path, SftReport]) -> None:

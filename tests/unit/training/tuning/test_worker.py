@@ -3,10 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,12 @@ def _job(folder: Path, checkpoint: Path, /, **changes: Any) -> Path:
 
 
 @contextmanager
-def _worker(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def _worker(
+    folder: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "training.tuning.worker", str(folder), *options],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -127,6 +130,36 @@ def test_preferences_are_learnt_by_the_same_worker(tmp_path: Path, base: Path) -
     write_rows(job / "train.jsonl", preference_rows())
     assert work(job, Stop()) == 0
     assert json.loads((job / "result.json").read_text())["method"] == "dpo"
+
+
+@pytest.mark.parametrize(("method", "rows"), [("sft", chat_rows()), ("dpo", preference_rows())])
+def test_two_processes_share_a_training(tmp_path: Path, base: Path, method: str, rows: list[dict[str, Any]]) -> None:
+    recipe = SETTINGS | {"epochs": 1, "checkpoint_every": 1, "heldout": "heldout.jsonl"}
+    job = _job(tmp_path / "job", base, method=method, recipe=recipe)
+    write_rows(job / "train.jsonl", rows)
+    write_rows(job / "heldout.jsonl", rows[:4])
+    with ExitStack() as stack:
+        port = _free_port()
+        both = [stack.enter_context(_worker(job, environment=_rank(rank, port))) for rank in range(2)]
+        said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert json.loads((job / "result.json").read_text())["steps"] == 5
+    newest = {path.name for path in (job / "checkpoints" / "step-5").iterdir()}
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= newest
+
+
+def _rank(rank: int, port: int) -> dict[str, str]:
+    """What accelerate's launcher says to one of two processes."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    text = {name: str(value) for name, value in place.items()}
+    return text | {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def test_bad_rows_end_a_job_with_their_line(tmp_path: Path, base: Path) -> None:
