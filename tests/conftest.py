@@ -27,9 +27,17 @@ AdapterFolder = Callable[[int], Path]
 _ORDER = ("meta", "unit", "api", "contract", "integration")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first, then those that share the real engine, then those that start Ray."""
+    """Fast tests first, then those that share the real engine, then those that start Ray.
+
+    Of several processes (``-n 2 --dist loadgroup``) one has all tests with the real engine or Ray, so that there is one
+    of each at a time; the others share the remaining files.
+    """
     items.sort(key=_rank)
+    for item in items:
+        real = item.get_closest_marker("engine") or item.get_closest_marker("cluster")
+        item.add_marker(pytest.mark.xdist_group("engine" if real else f"{item.path.parent.name}.{item.path.stem}"))
 
 
 def _rank(item: pytest.Item) -> tuple[int, int]:

@@ -103,8 +103,11 @@ def _number(value: object) -> float:
 
 def _check_fields(request: JobRequest) -> None:
     kind = RECIPES[request.method]
+    ours = {"name": "adapter", "base_model": "base", "train": TRAIN}
+    if request.validation_file is not None:
+        ours["heldout"] = HELDOUT
     try:
-        kind.model_validate({**request.recipe, "name": "adapter", "base_model": "base", "train": TRAIN})
+        kind.model_validate({**request.recipe, **ours})
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         # A recipe refuses what serving would refuse as a whole, before it looks at its fields.

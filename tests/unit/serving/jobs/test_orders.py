@@ -88,6 +88,13 @@ def test_a_recipe_has_the_limits_of_the_hyperparameters_that_it_stands_for(recip
         check_recipe(asked("dpo", recipe=recipe), max_rank=16)
 
 
+@pytest.mark.parametrize("field", ["evaluate_every", "patience"])
+def test_fields_about_held_out_rows_go_with_a_validation_file(field: str) -> None:
+    check_recipe(asked(recipe={field: 5}, validation_file="file-2"), 16)
+    with pytest.raises(InvalidRequest, match="heldout"):
+        check_recipe(asked(recipe={field: 5}), 16)
+
+
 def test_a_recipe_at_its_limits_is_taken() -> None:
     check_recipe(asked("dpo", recipe={"epochs": 50, "batch_size": 256, "beta": 2, "alpha": 64}), max_rank=16)
 
