@@ -105,13 +105,13 @@ def test_an_orphan_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytes
         assert first.poll() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("written", ["", "x y z", "1 2", f"{os.getpid()} 1 elsewhere", f"{os.getpid()} 1 here"])
+@pytest.mark.parametrize("written", ["", "x y z", "1 2", "{here} 1 elsewhere", "{here} 1 here"])
 def test_a_lock_of_nobody_that_is_known_ends_no_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "here")
     with launched(tmp_path, launcher_of()) as first:
-        (tmp_path / "lock").write_text(written)
+        (tmp_path / "lock").write_text(written.format(here=os.getpid()))
         with pytest.raises(FolderBusy):
             launcher_of().launch(tmp_path)
         assert first.poll() is None
