@@ -45,7 +45,7 @@ check: setup ## Formatting, lint, types, import contracts
 	$(BIN)/lint-imports
 
 test: check model ## `check`, then every test: the fast ones, real vLLM, Ray Serve (PYTEST_ARGS=... to narrow)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 format: setup ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .

@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -27,17 +28,44 @@ AdapterFolder = Callable[[int], Path]
 _ORDER = ("meta", "unit", "api", "contract", "integration")
 
 
-@pytest.hookimpl(tryfirst=True)
+_REAL = (
+    "tests/contract/test_engine",
+    "tests/integration/test_engine_",
+    "tests/integration/test_gateway",
+    "tests/integration/test_kill",
+    "tests/integration/test_ray_",
+)
+"""Files with tests that start the real engine or Ray begin like this: one process runs them all."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first, then those that share the real engine, then those that start Ray.
 
-    Of several processes (``-n 2 --dist loadgroup``) one has all tests with the real engine or Ray, so that there is one
-    of each at a time; the others share the remaining files.
+    With several processes the one that has the engine begins with it at once.
     """
-    items.sort(key=_rank)
+    items.sort(key=_rank, reverse="PYTEST_XDIST_WORKER" in os.environ)
     for item in items:
-        real = item.get_closest_marker("engine") or item.get_closest_marker("cluster")
-        item.add_marker(pytest.mark.xdist_group("engine" if real else f"{item.path.parent.name}.{item.path.stem}"))
+        if _is_real(item) and not item.nodeid.startswith(_REAL):
+            raise pytest.UsageError(f"{item.nodeid} starts the engine or Ray: name its file like one of {_REAL}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several processes (``-n 2``) one runs every file of ``_REAL``; the others share the rest, file by file.
+
+    Two engines at once would be slow, and two Rays take each other's ports.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    config.option.loadscopereorder = False
+    scheduler = LoadScopeScheduling(config, log)
+    # Its own groups (`--dist loadgroup`) are marks in node ids, which this pytest no longer lets it write.
+    scheduler._split_scope = lambda nodeid: "engine" if nodeid.startswith(_REAL) else nodeid.partition("::")[0]
+    return scheduler
+
+
+def _is_real(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) is not None for name in ("engine", "cluster"))
 
 
 def _rank(item: pytest.Item) -> tuple[int, int]:

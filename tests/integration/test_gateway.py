@@ -122,6 +122,7 @@ async def test_a_forced_tool_call_has_an_object_as_its_arguments(live: LiveGatew
             messages=[USER],
             tools=[TOOL],
             tool_choice={"type": "function", "function": {"name": "get_weather"}},
+            temperature=0,
             max_tokens=64,
         )
     calls = answer.choices[0].message.tool_calls
