@@ -1,6 +1,7 @@
 """``Turns``: many threads use one thing, one at a time, and those that somebody waits for go first. Pure."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,16 +9,23 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_REST = 3.0
+"""How many times as long as their last turn took patient waiters let urgent ones go first: a quarter is theirs."""
+
 
 class Turns:
     """A lock that is handed on: to an urgent waiter if there is one, else to a patient one; among equals in order.
 
-    Whoever has much to do takes a turn for each part of it. Patient waiters get none while urgent ones wait.
+    Whoever has much to do takes a turn for each part of it. Urgent waiters without end do not starve patient ones,
+    which get a quarter of the time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._changing = threading.Lock()
         self._taken = False
+        self._rested = 0.0
+        """From when a patient waiter goes before urgent ones."""
         self._urgent: deque[threading.Event] = deque()
         self._patient: deque[threading.Event] = deque()
 
@@ -25,9 +33,13 @@ class Turns:
     def turn(self, *, urgent: bool) -> Iterator[None]:
         """Wait for a turn, and have it until the block ends. May not be nested."""
         self._acquire(self._urgent if urgent else self._patient)
+        began = self._clock()
         try:
             yield
         finally:
+            if not urgent:
+                ended = self._clock()
+                self._rested = ended + _REST * (ended - began)
             self._hand_on()
 
     def waiting(self) -> int:
@@ -57,7 +69,8 @@ class Turns:
 
     def _hand_on(self) -> None:
         with self._changing:
-            queue = self._urgent or self._patient
+            queue = self._patient if self._clock() >= self._rested else self._urgent
+            queue = queue or self._urgent or self._patient
             if queue:
                 queue.popleft().set()
             else:

@@ -40,6 +40,22 @@ def test_an_urgent_one_goes_before_a_patient_one_that_came_first() -> None:
     assert order == ["u1", "u2", "p1", "p2"]
 
 
+def test_urgent_ones_without_end_leave_patient_ones_a_quarter_of_the_time() -> None:
+    now = [0.0]
+    turns, urgent, patient = Turns(lambda: now[0]), [threading.Event() for _ in range(3)], threading.Event()
+    with turns.turn(urgent=False):
+        now[0] = 1.0
+    with turns.turn(urgent=True):
+        turns._urgent.extend(urgent)
+        turns._patient.append(patient)
+    now[0] = 3.9
+    turns._hand_on()
+    assert [one.is_set() for one in (*urgent, patient)] == [True, True, False, False]
+    now[0] = 4.0
+    turns._hand_on()
+    assert [one.is_set() for one in (*urgent, patient)] == [True, True, False, True]
+
+
 def test_a_question_is_answered_between_two_slices_of_a_document() -> None:
     turns, order, threads = Turns(), list[str](), list[threading.Thread]()
 
