@@ -9,7 +9,7 @@ import pytest
 
 from retrieval.embedding import SentenceTransformersEmbedder
 from retrieval.errors import EmbedderUnavailable, RerankerUnavailable
-from retrieval.rerank import CrossEncoderReranker, LateInteractionReranker, max_sim
+from retrieval.rerank import CrossEncoderReranker, LateInteractionReranker, max_sims
 from retrieval.types import Vectors
 from serving.config import KnowledgeSettings
 from serving.knowledge.models import Models
@@ -93,8 +93,7 @@ def test_a_model_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None
 def test_late_interaction_compares_tokens(embedder: SentenceTransformersEmbedder) -> None:
     question, passage = embedder.token_vectors(["hello", "hello world"], query=True)
     assert (question.shape, passage.shape) == ((1, 384), (2, 384))
-    assert max_sim(question, question) == pytest.approx(1, abs=1e-5)
-    assert max_sim(question, passage[:0]) == -1
+    assert max_sims(question, [question, passage[:0]]) == [pytest.approx(1, abs=1e-5), -1]
     scores = LateInteractionReranker(embedder).score(
         "price of the plan", ["The plan costs 45 EUR.", "Blue whales sing."]
     )

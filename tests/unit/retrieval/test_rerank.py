@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
-from retrieval.rerank import LateInteractionReranker
+from retrieval.rerank import LateInteractionReranker, max_sims
 from retrieval.types import Vectors
 from tests.word_embedder import WordEmbedder
 
@@ -31,3 +32,12 @@ def test_the_vectors_of_all_texts_are_never_in_memory_together() -> None:
 
 def test_no_texts_have_no_scores() -> None:
     assert LateInteractionReranker(TokenWords()).score("xxx", []) == []
+
+
+def test_each_passage_has_the_mean_of_its_nearest_tokens() -> None:
+    draw = np.random.default_rng(5)
+    question = draw.normal(size=(4, 8)).astype(np.float32)
+    passages = [draw.normal(size=(tokens, 8)).astype(np.float32) for tokens in (3, 0, 1, 7, 0)]
+    alone = [float((question @ one.T).max(axis=1).mean()) if len(one) else -1.0 for one in passages]
+    assert max_sims(question, passages) == pytest.approx(alone, abs=1e-6)
+    assert max_sims(question[:0], passages) == [-1.0] * 5
