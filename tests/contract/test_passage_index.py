@@ -209,7 +209,8 @@ def test_many_writers_and_readers_lose_nothing(index: PassageIndex) -> None:
 
 def test_an_index_of_another_model_is_not_mixed_with(store: IndexStore, index: PassageIndex) -> None:
     # A server may hold other tests' indexes too.
-    name = next(name for name in store.names() if name.startswith("t") and store.open(name).spec == SPEC)
+    opened = {name: store.open(name) for name in store.names()}
+    name = next(name for name, one in opened.items() if one is not None and one.spec == SPEC)
     assert store.create(name, SPEC).spec == SPEC
     with pytest.raises(IndexMismatch, match="has to be built again"):
         store.create(name, IndexSpec(16, "model-b"))

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 
@@ -96,9 +97,12 @@ def test_an_actor_that_dies_takes_its_trainer_with_it(tmp_path: Path, launcher: 
     holding = launcher.launch(first.path)
     until(first.events.exists, "the trainer's start")
 
+    trainer = int((first.path / "lock").read_text().split()[0])
+
     ray.kill(holding._host)
 
     assert ended(holding) == -9
+    until(lambda: not psutil.pid_exists(trainer), "the end of its trainer")
     (tmp_path / "jobs" / "release").touch()
     assert ended(launcher.launch(first.path)) == 0
 
