@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from retrieval.embedding import _of_tokens
+from retrieval.errors import RerankerUnavailable
 from retrieval.rerank import LateInteractionReranker, max_sims
 from retrieval.types import Vectors
 from tests.word_embedder import WordEmbedder
@@ -41,3 +43,8 @@ def test_each_passage_has_the_mean_of_its_nearest_tokens() -> None:
     alone = [float((question @ one.T).max(axis=1).mean()) if len(one) else -1.0 for one in passages]
     assert max_sims(question, passages) == pytest.approx(alone, abs=1e-6)
     assert max_sims(question[:0], passages) == [-1.0] * 5
+
+
+def test_a_model_without_vectors_of_tokens_says_how_to_go_on() -> None:
+    with pytest.raises(RerankerUnavailable, match="kind: off"):
+        _of_tokens({"sentence_embedding": np.zeros(3)}, set())
