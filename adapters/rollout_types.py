@@ -188,6 +188,17 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class NewScore:
+    """What a signal made of one answer, of which no sample was kept."""
+
+    rollout: int
+    role: str
+    signal: str
+    value: float
+    """In [0, 1], more is better."""
+
+
+@dataclass(frozen=True, slots=True)
 class SampleScore:
     """What a signal made of one sample."""
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import and_, delete, func, insert, not_, or_, select
+from sqlalchemy import Connection, and_, delete, func, insert, not_, or_, select
 
 from adapters import tables
 from adapters.catalog import Catalog
-from adapters.rollout_types import Sample, SampleScore
+from adapters.rollout_types import NewScore, Sample, SampleScore
 from adapters.types import Role
 
 BUDGET_PERIOD = timedelta(hours=1)
@@ -17,7 +17,7 @@ _COLUMNS = tuple(column for column in tables.samples.c if column.name != "id")
 
 
 class SampleRecords:
-    """Thread-safe but for :meth:`settle`, blocking. Every method may raise CatalogUnavailable.
+    """Thread-safe but for :meth:`settle` and :meth:`add_scores`, blocking. Every method may raise CatalogUnavailable.
 
     Args:
         source: names this process and no other, ever: its scores are numbered.
@@ -66,10 +66,7 @@ class SampleRecords:
         """
         with self._catalog.database.writing() as connection:
             now = self._catalog.now(connection)
-            columns = tables.sample_scores.c
-            last = connection.execute(select(func.max(columns.place)).where(columns.source == self._source)).scalar()
-            # Scores of ended rollouts are pruned, and their numbers must not come again.
-            place, settled = max(last or 0, self._last), 0
+            place, settled = self._last_place(connection), 0
             for sample, value in scored:
                 gone = connection.execute(delete(tables.samples).where(tables.samples.c.id == sample.id)).rowcount
                 place, settled = place + 1, settled + gone
@@ -78,6 +75,18 @@ class SampleRecords:
                 connection.execute(insert(tables.sample_scores).values(row))
         self._last = place
         return settled
+
+    def add_scores(self, scores: Sequence[NewScore]) -> None:
+        """Keep scores of answers of which no sample was kept."""
+        with self._catalog.database.writing() as connection:
+            now = self._catalog.now(connection)
+            place = self._last_place(connection)
+            for score in scores:
+                place += 1
+                row = {"source": self._source, "place": place, "rollout": score.rollout, "role": score.role}
+                row |= {"signal": score.signal, "value": score.value, "at": now}
+                connection.execute(insert(tables.sample_scores).values(row))
+        self._last = place
 
     def drop(self, rollout: int, signal: str | None = None) -> None:
         """Forget the samples of a rollout that wait for ``signal``; for None those that wait for any."""
@@ -127,3 +136,9 @@ class SampleRecords:
         with self._catalog.database.reading() as connection:
             rows = connection.execute(query.order_by(columns.source, columns.place))
             return [SampleScore(**row._mapping) for row in rows]  # noqa: SLF001  (SQLAlchemy's documented accessor)
+
+    def _last_place(self, connection: Connection) -> int:
+        columns = tables.sample_scores.c
+        last = connection.execute(select(func.max(columns.place)).where(columns.source == self._source)).scalar()
+        # Scores of ended rollouts are pruned, and their numbers must not come again.
+        return max(last or 0, self._last)

@@ -83,7 +83,7 @@ def write_suite(world: World, folder: Path) -> Path:
         "parameters": {"temperature": 0.7, "seed": 1},
     }
     path = folder / "suite.yaml"
-    path.write_text(yaml.safe_dump(suite), encoding="utf-8")
+    path.write_text(yaml.safe_dump(suite, sort_keys=False), encoding="utf-8")
     return path
 
 

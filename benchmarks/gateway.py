@@ -28,6 +28,7 @@ def base_settings(folder: Path, port: int) -> dict[str, Any]:
     return {
         "server": {"host": "127.0.0.1", "port": port},
         "state": {"url": f"sqlite:///{folder / 'state.db'}"},
+        "logging": {"audit": {"file": str(folder / "audit.jsonl")}},
         "artifacts": {"url": str(folder / "artifacts")},
         "adapters": {"cache_dir": str(folder / "cache")},
     }
@@ -52,10 +53,15 @@ def vllm_settings(
     return settings
 
 
+def write_settings(path: Path, settings: Mapping[str, Any]) -> Path:
+    """Write a configuration, in the order that it has: answers follow that of a schema's properties."""
+    path.write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
+    return path
+
+
 def loraplex(fleet: Fleet, settings: Mapping[str, Any], *, local: bool, name: str = "loraplex") -> Server:
     """``loraplex serve``, or ``loraplex serve --local``."""
-    path = fleet.folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
+    path = write_settings(fleet.folder / f"{name}.yaml", settings)
     command = [str(Path(sys.executable).with_name("loraplex")), "serve", "--config", str(path)]
     if local:
         command.append("--local")

@@ -15,18 +15,18 @@ NAME = "SmolLM2-135M-Instruct"
 BARE, AGAIN, LORAPLEX, RAY_LLM = "bare-vllm", "bare-vllm-again", "loraplex", "ray-llm"
 LORA: dict[str, Any] = {"enable_lora": True, "max_loras": 4, "max_cpu_loras": 8, "max_lora_rank": 16}
 START_TIMEOUT_S = 400.0
+TOPICS = ("tea", "rivers", "paper", "night trains", "bread", "maps", "glass", "wool")
+"""What prompts ask for, so that they differ."""
 SPIN_S = 1.5
 """vLLM's worker waits for its next step in a loop that keeps a core busy for a second before it sleeps."""
 
 
 def _calls(options: argparse.Namespace) -> CallsFor:
-    topics = ("tea", "rivers", "paper", "night trains", "bread", "maps", "glass", "wool")
-
     def calls(number: int, concurrency: int) -> Iterable[Call]:
         # Fewer requests at low concurrency, so that every turn takes about as long.
         count = max(concurrency * 2, options.requests * concurrency // 16, 12)
         for index in range(count):
-            prompt = f"Note {number}-{concurrency}-{index}: tell me something about {topics[index % len(topics)]}."
+            prompt = f"Note {number}-{concurrency}-{index}: tell me something about {TOPICS[index % len(TOPICS)]}."
             body = chat_body(NAME, prompt, max_tokens=options.tokens, stream=True, ignore_eos=True, temperature=0)
             yield Call(body)
 

@@ -61,7 +61,7 @@ def litellm(fleet: Fleet, port: int, upstream: str, model: str) -> Server:
         "litellm_settings": {"telemetry": False},
     }
     path = fleet.folder / "litellm.yaml"
-    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     command = [str(program), "--config", str(path), "--host", "127.0.0.1", "--port", str(port)]
     return fleet.start("litellm", command, port, env=_LITELLM_ENV)
 
@@ -81,7 +81,7 @@ def ray_llm(
     """``ray.serve.llm.build_openai_app`` with the same engine arguments."""
     settings = {"port": port, "model": str(model), "name": name, "arguments": dict(arguments), "env": dict(env)}
     path = fleet.folder / "ray_llm.yaml"
-    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     return fleet.start("ray-llm", [sys.executable, "-m", "benchmarks.ray_llm_server", str(path)], port, env=env)
 
 

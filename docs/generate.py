@@ -7,7 +7,7 @@ from typing import Any
 
 import typer.main
 
-from monitoring.catalogue import CATALOGUE, MetricSpec
+from monitoring.catalogue import CATALOGUE, ENGINE_SERIES, MetricSpec
 from serving.cli.main import build_app
 from serving.errors import ERROR_TABLE, Answer
 from serving.settings.reference import configuration_reference
@@ -19,16 +19,21 @@ def metrics_reference() -> str:
     """docs/metrics.md, from the catalogue."""
     rows = "".join(_metric_row(spec) for spec in CATALOGUE)
     buckets = "".join(f"- `{spec.name}`: {_bounds(spec)}\n" for spec in CATALOGUE if spec.buckets)
+    engine = "".join(f"- `{name}`\n" for name in ENGINE_SERIES)
     return (
         "# Metrics\n\n"
         "<!-- Written by `make docs` from monitoring/catalogue.py; do not edit. -->\n\n"
-        "`GET /metrics` answers in Prometheus' text format, for all replicas at once whichever of them answers. Every "
-        "sample carries the label `replica`. The engine's own metrics (`vllm:…`) follow ours.\n\n"
+        "`GET /metrics` answers for all replicas at once, whichever of them is asked. Every sample carries the label "
+        "`replica`. The engine's own metrics (`vllm:…`) follow ours. Formats, single replicas, service discovery and "
+        "limits: [monitoring.md](monitoring.md#metrics-and-scraping).\n\n"
         "`task` is the task, alias, version or base model that the caller named; `adapter` the version that answered, "
         "or `base`; `role` is `stable`, `canary`, `shadow`, `exact` or `base`. Names that nobody configured never "
         "become labels.\n\n"
         "| metric | kind | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n"
         f"{rows}\n## Buckets\n\n{buckets}"
+        "\n## The engine's metrics\n\nThese of the pinned vLLM are what dashboards and alerts read. One that is "
+        "missing when the engine has started is told in the log, in `/readyz` and by "
+        f"`loraplex_engine_series_missing`.\n\n{engine}"
     )
 
 

@@ -66,7 +66,7 @@ def _config_for(port: int) -> Path:
     data["server"] = {"port": port}
     path = Path(f".loraplex/demo/{port}.yaml")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     return path
 
 

@@ -1,51 +1,21 @@
 """The catalogue of the gateway's metrics, as data.
 
 Documentation, dashboards, alerts and tests read names, labels and units from ``CATALOGUE``; nobody types them twice.
+The families of retrieval and ingestion stand in :mod:`monitoring.catalogue_knowledge`, those of drift and output
+quality in :mod:`monitoring.catalogue_observing`.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from monitoring.catalogue_knowledge import KNOWLEDGE, RETRIEVAL
+from monitoring.catalogue_observing import OBSERVING
+from monitoring.spec import BASE, Kind, MetricSpec, Unit
 
-Kind = Literal["counter", "gauge", "histogram"]
-Unit = Literal[
-    "seconds",
-    "tokens",
-    "requests",
-    "adapters",
-    "events",
-    "replicas",
-    "documents",
-    "passages",
-    "citations",
-    "claims",
-    "ratio",
-]
-
-BASE = "base"
-"""Value of the labels ``adapter`` and ``role`` where the base model answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSpec:
-    """One metric family."""
-
-    name: str
-    """The name as scraped, suffix included."""
-    kind: Kind
-    unit: Unit
-    help: str
-    labels: tuple[str, ...] = ()
-    """Besides ``replica``, which every sample carries."""
-    buckets: tuple[float, ...] = ()
-    """Upper bounds of a histogram, in ``unit``."""
-
+__all__ = ["BASE", "CATALOGUE", "ENGINE_SERIES", "GATEWAY", "KNOWLEDGE", "OBSERVING", "Kind", "MetricSpec", "Unit"]
 
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _TOKEN_GAP = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _LOAD = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-
-_DAY = 86400.0
+_QUEUE = (0.0005, 0.001, 0.0025, *_LOAD)
 
 _ANSWER = ("task", "adapter", "role")
 
@@ -96,6 +66,15 @@ OVERHEAD = MetricSpec(
     "sending to the client.",
     ("task",),
     _OVERHEAD,
+)
+QUEUE = MetricSpec(
+    "loraplex_queue_seconds",
+    "histogram",
+    "seconds",
+    "How long a request waited to be worked on: from its arrival until it was admitted, and in the engine's queue "
+    "where the engine tells.",
+    ("task", "adapter"),
+    _QUEUE,
 )
 ADAPTER_WAIT = MetricSpec(
     "loraplex_adapter_wait_seconds",
@@ -201,62 +180,6 @@ SILENT_REPLICAS = MetricSpec(
     "replicas",
     "Replicas that reported lately and did not answer this scrape: their metrics are missing from it.",
 )
-RETRIEVALS = MetricSpec(
-    "loraplex_retrievals_total",
-    "counter",
-    "requests",
-    "Generations that looked for passages, by outcome: found, empty, refused (empty, and the gateway answered itself), "
-    "degraded (retrieval was down, answered without it) or failed (retrieval was down).",
-    ("task", "outcome"),
-)
-RETRIEVAL_TIME = MetricSpec(
-    "loraplex_retrieval_seconds",
-    "histogram",
-    "seconds",
-    "Time that the search for a question's passages took, by stage; total is as the request saw it.",
-    ("stage",),
-    (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-)
-DOCUMENT_AGE = MetricSpec(
-    "loraplex_document_age_seconds",
-    "histogram",
-    "seconds",
-    "Freshness: time since the content of a passage was accepted, at the moment when it was given to the model.",
-    ("task",),
-    tuple(_DAY * days for days in (1 / 24, 0.25, 1, 7, 30, 90, 180, 365, 730)),
-)
-EXPIRED_DOCUMENTS = MetricSpec(
-    "loraplex_expired_documents_total",
-    "counter",
-    "documents",
-    "Documents that searches left out because they have expired.",
-    ("task",),
-)
-BUDGET_USED = MetricSpec(
-    "loraplex_passage_budget_used_ratio",
-    "histogram",
-    "ratio",
-    "Share of the token budget that the passages of a request took.",
-    ("task",),
-    (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0),
-)
-CITATIONS = MetricSpec(
-    "loraplex_citations_total", "counter", "citations", "Citations in answers, of passages that were given.", ("task",)
-)
-DROPPED_CITATIONS = MetricSpec(
-    "loraplex_dropped_citations_total",
-    "counter",
-    "citations",
-    "Citations of passages that were not given.",
-    ("task",),
-)
-UNSUPPORTED_CLAIMS = MetricSpec(
-    "loraplex_unsupported_claims_total",
-    "counter",
-    "claims",
-    "Numbers and quotations in answers that neither a given passage nor the question contains.",
-    ("task",),
-)
 FEEDBACK = MetricSpec(
     "loraplex_feedback_total",
     "counter",
@@ -269,6 +192,13 @@ ANSWERS_FORGOTTEN = MetricSpec(
     "counter",
     "requests",
     "Answers that nobody can judge, because the state database was away for too long to write them down.",
+)
+SLO_REQUESTS = MetricSpec(
+    "loraplex_slo_requests_total",
+    "counter",
+    "requests",
+    "Requests that count for a service level objective of their task (availability, ttft, duration), good and bad.",
+    ("task", "slo", "result"),
 )
 ROLLOUT_PHASE = MetricSpec(
     "loraplex_rollout_phase",
@@ -292,43 +222,53 @@ ROLLOUT_DECISIONS = MetricSpec(
     "share).",
     ("alias", "decision"),
 )
-
-INGESTED = MetricSpec(
-    "loraplex_documents_ingested_total",
+SPANS = MetricSpec(
+    "loraplex_spans_total",
     "counter",
-    "documents",
-    "Documents whose new edition became searchable.",
+    "events",
+    "Spans of traces that ended, by result: exported, failed (the collector did not take them) or dropped (more than "
+    "may wait for it).",
+    ("result",),
 )
-INGEST_FAILURES = MetricSpec(
-    "loraplex_document_failures_total",
+LOG_LINES_LOST = MetricSpec(
+    "loraplex_log_lines_lost_total",
     "counter",
-    "documents",
-    "Documents that could not be ingested, by OpenAI's error code.",
-    ("code",),
+    "events",
+    "Lines of this replica's log that were never written, because its disk was too slow or full.",
 )
-INGEST_LAG = MetricSpec(
-    "loraplex_ingest_lag_seconds",
-    "histogram",
-    "seconds",
-    "From the acceptance of a document to the moment at which searches find it.",
-    (),
-    _LATENCY,
-)
-PASSAGES_WRITTEN = MetricSpec(
-    "loraplex_passages_written_total",
-    "counter",
-    "passages",
-    "Passages embedded and written to an index.",
-)
-DOCUMENTS_WAITING = MetricSpec(
-    "loraplex_documents_waiting",
+BUILD_INFO = MetricSpec(
+    "loraplex_build_info",
     "gauge",
-    "documents",
-    "Documents that were accepted and are not searchable yet.",
+    "replicas",
+    "1 for each replica, with the versions of the gateway and of its vLLM (empty for another engine) and its base "
+    "model.",
+    ("version", "vllm", "base_model"),
+)
+ENGINE_SERIES_MISSING = MetricSpec(
+    "loraplex_engine_series_missing",
+    "gauge",
+    "series",
+    "1 for each metric of the engine that the dashboards read and that it did not have when it started.",
+    ("series",),
+)
+SERIES_DROPPED = MetricSpec(
+    "loraplex_series_dropped_total",
+    "counter",
+    "series",
+    "Sets of label values that were not kept as they were, each time that one was met: limit (the family has as many "
+    "as it may; counts go to `other`, gauges are left out) or value (too long, or not printable; it became `other`).",
+    ("reason",),
 )
 
-KNOWLEDGE: tuple[MetricSpec, ...] = (INGESTED, INGEST_FAILURES, INGEST_LAG, PASSAGES_WRITTEN, DOCUMENTS_WAITING)
-"""What the process that owns the indexes records."""
+JOBS = MetricSpec("loraplex_jobs", "gauge", "jobs", "Fine-tuning jobs that have not ended, by status.", ("status",))
+JOB_SILENCE = MetricSpec(
+    "loraplex_job_silence_seconds",
+    "gauge",
+    "seconds",
+    "Time since a trainer told anything, of the job at work that has been silent longest; 0 where none is at work.",
+)
+TRAINING: tuple[MetricSpec, ...] = (JOBS, JOB_SILENCE)
+"""What a scrape tells of fine-tuning jobs."""
 
 GATEWAY: tuple[MetricSpec, ...] = (
     REQUESTS,
@@ -337,6 +277,7 @@ GATEWAY: tuple[MetricSpec, ...] = (
     INTER_TOKEN,
     DURATION,
     OVERHEAD,
+    QUEUE,
     ADAPTER_WAIT,
     PROMPT_TOKENS,
     COMPLETION_TOKENS,
@@ -353,20 +294,38 @@ GATEWAY: tuple[MetricSpec, ...] = (
     ADAPTER_IN_FLIGHT,
     CATALOG_REACHABLE,
     SILENT_REPLICAS,
-    RETRIEVALS,
-    RETRIEVAL_TIME,
-    DOCUMENT_AGE,
-    EXPIRED_DOCUMENTS,
-    BUDGET_USED,
-    CITATIONS,
-    DROPPED_CITATIONS,
-    UNSUPPORTED_CLAIMS,
+    *RETRIEVAL,
     FEEDBACK,
     ANSWERS_FORGOTTEN,
+    SLO_REQUESTS,
     ROLLOUT_PHASE,
     ROLLOUT_SHARE,
     ROLLOUT_DECISIONS,
+    BUILD_INFO,
+    ENGINE_SERIES_MISSING,
+    SERIES_DROPPED,
+    *OBSERVING,
+    SPANS,
+    LOG_LINES_LOST,
 )
 """What every replica records."""
 
-CATALOGUE: tuple[MetricSpec, ...] = (*GATEWAY, *KNOWLEDGE)
+CATALOGUE: tuple[MetricSpec, ...] = (*GATEWAY, *KNOWLEDGE, *TRAINING)
+
+ENGINE_SERIES = (
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+    "vllm:kv_cache_usage_perc",
+    "vllm:prefix_cache_queries_total",
+    "vllm:prefix_cache_hits_total",
+    "vllm:num_preemptions_total",
+    "vllm:prompt_tokens_total",
+    "vllm:generation_tokens_total",
+    "vllm:request_queue_time_seconds",
+    "vllm:request_prefill_time_seconds",
+    "vllm:request_decode_time_seconds",
+)
+"""Families of the pinned vLLM that dashboards and alerts read, as their TYPE lines name them in the text format.
+
+They are passed on under their own names; that they exist is checked when an engine has started.
+"""

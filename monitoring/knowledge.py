@@ -2,9 +2,9 @@
 
 import time
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
-from monitoring.catalogue import (
+from monitoring.catalogue_knowledge import (
     DOCUMENTS_WAITING,
     INGEST_FAILURES,
     INGEST_LAG,
@@ -12,26 +12,21 @@ from monitoring.catalogue import (
     KNOWLEDGE,
     PASSAGES_WRITTEN,
 )
-from monitoring.metrics import build_family, render
+from monitoring.recorder import Recorder
 
 REPLICA = "knowledge"
 """Value of the label ``replica``."""
 
 
-class KnowledgeMetrics:
+class KnowledgeMetrics(Recorder):
     """Methods are cheap and may be called from any thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        families = {spec.name: build_family(spec, registry) for spec in KNOWLEDGE}
-        self._ingested = _counter(families[INGESTED.name]).labels(REPLICA)
-        self._failures = _counter(families[INGEST_FAILURES.name])
-        self._passages = _counter(families[PASSAGES_WRITTEN.name]).labels(REPLICA)
-        lag, waiting = families[INGEST_LAG.name], families[DOCUMENTS_WAITING.name]
-        assert isinstance(lag, Histogram)  # noqa: S101  (narrows a type that KNOWLEDGE decides)
-        assert isinstance(waiting, Gauge)  # noqa: S101
-        self._lag = lag.labels(REPLICA)
-        self._waiting = waiting.labels(REPLICA)
+        super().__init__(registry, KNOWLEDGE, replica=REPLICA)
+        self._ingested = self.counter(INGESTED)
+        self._lag = self.histogram(INGEST_LAG)
+        self._passages = self.counter(PASSAGES_WRITTEN)
+        self._waiting = self.gauge(DOCUMENTS_WAITING)
 
     def ingested(self, accepted_at: float) -> None:
         """An edition that was accepted at this moment, Unix seconds, is searched from now on."""
@@ -44,17 +39,8 @@ class KnowledgeMetrics:
 
     def failed(self, code: str) -> None:
         """A document could not be ingested."""
-        self._failures.labels(REPLICA, code).inc()
+        self.counter(INGEST_FAILURES, code).inc()
 
     def set_waiting(self, documents: int) -> None:
         """How many documents wait."""
         self._waiting.set(documents)
-
-    def render(self) -> bytes:
-        """Everything, in Prometheus' text format."""
-        return render(self._registry)
-
-
-def _counter(family: Counter | Gauge | Histogram) -> Counter:
-    assert isinstance(family, Counter)  # noqa: S101  (narrows a type that KNOWLEDGE decides)
-    return family

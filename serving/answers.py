@@ -1,11 +1,12 @@
 """Reads an engine's answers for accounting, and makes them name what answered. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from serving.contracts import Violation
 from serving.engine.protocol import Endpoint, JsonObject
+from serving.observing.reading import Call, CallPieces, end_of, made_calls
 from serving.tasks import Resolution
 
 CONTRACT_FIELD = "loraplex_contract"
@@ -16,6 +17,8 @@ SATISFIED = "satisfied"
 VIOLATED = "violated"
 _CALLS = ("function_call", "custom_tool_call")
 """Items of a response that the caller has to answer; searches are none."""
+_ENDS = ("response.completed", "response.incomplete", "response.failed")
+"""The last event of a response is one of these."""
 
 
 @dataclass(slots=True)
@@ -50,12 +53,12 @@ def label_answer(endpoint: Endpoint, answer: JsonObject, resolution: Resolution)
 
 
 def count_tokens(usage: Any) -> TokenCounts:
-    """The token counts in a ``usage`` object; zero where there is none."""
+    """The token counts in a ``usage`` object; zero where there is none, or something else than a count."""
     if not isinstance(usage, dict):
         return TokenCounts()
     return TokenCounts(
-        usage.get("prompt_tokens") or usage.get("input_tokens") or 0,
-        usage.get("completion_tokens") or usage.get("output_tokens") or 0,
+        _count(usage.get("prompt_tokens") or usage.get("input_tokens")),
+        _count(usage.get("completion_tokens") or usage.get("output_tokens")),
     )
 
 
@@ -69,6 +72,17 @@ def finished_texts(endpoint: Endpoint, answer: JsonObject) -> Iterator[FinishedT
         if not message.get("tool_calls") and not message.get("refusal"):
             text = choice.get("text") if endpoint is Endpoint.COMPLETIONS else message.get("content")
             yield FinishedText(choice, text or "", choice.get("finish_reason"))
+
+
+def finish_reasons(endpoint: Endpoint, answer: JsonObject) -> Iterator[str]:
+    """Why each text of a whole answer ended; of a response, its status."""
+    if endpoint is Endpoint.RESPONSES:
+        if isinstance(status := answer.get("status"), str):
+            yield status
+        return
+    for choice in answer.get("choices") or ():
+        if isinstance(reason := choice.get("finish_reason"), str):
+            yield reason
 
 
 def _label_response(response: JsonObject, resolution: Resolution) -> None:
@@ -100,9 +114,18 @@ class EventReader(Protocol):
     deltas: int
     """Events so far that carried something generated."""
     finished: list[FinishedText]
-    """Texts that ended since the list was last emptied; collected only for a task with a contract."""
+    """Texts that ended since the list was last emptied; collected only where they are looked at."""
+    finish_reasons: list[str]
+    """Why each text that has ended did; of a response, its status."""
     broken: bool
     """Whether the engine itself told the client, in an event, that the answer failed."""
+    finish_reason: str
+    """Why the first choice ended; collected as ``finished`` is."""
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """The tool calls of the first choice; collected as ``finished`` is."""
+        ...
 
     def accept(self, event: JsonObject) -> JsonObject | None:
         """The event for the client; None for one that it did not ask for."""
@@ -123,10 +146,18 @@ class ChoiceEvents:
         self._texts: dict[int, list[str]] | None = {} if keep_text else None
         self._calling: set[int] = set()
         """Choices that call a tool."""
+        self._pieces = CallPieces()
         self.usage: JsonObject | None = None
         self.deltas = 0
         self.finished: list[FinishedText] = []
+        self.finish_reasons: list[str] = []
         self.broken = False
+        self.finish_reason = ""
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """See EventReader."""
+        return self._pieces.calls()
 
     def accept(self, event: JsonObject) -> JsonObject | None:
         """Labelled; the closing usage chunk only where it was asked for."""
@@ -145,6 +176,8 @@ class ChoiceEvents:
         for choice in choices or ():
             if _carries_text(choice):
                 self.deltas += 1
+            if (reason := choice.get("finish_reason")) is not None:
+                self.finish_reasons.append(str(reason))
             if self._texts is not None:
                 self._collect(choice, self._texts)
         return event
@@ -161,7 +194,11 @@ class ChoiceEvents:
             texts.setdefault(index, []).append(piece)
         if delta and delta.get("tool_calls"):
             self._calling.add(index)
+            if index == 0:
+                self._pieces.add(delta["tool_calls"])
         if choice.get("finish_reason") is not None:
+            if index == 0:
+                self.finish_reason = choice["finish_reason"]
             text = "".join(texts.pop(index, ()))
             if index not in self._calling:
                 self.finished.append(FinishedText(choice, text, choice["finish_reason"]))
@@ -181,10 +218,13 @@ class ResponseEvents:
         self._resolution = resolution
         self._keep_text = keep_text
         self._sequence = -1
+        self.calls: Sequence[Call] = ()
         self.usage: JsonObject | None = None
         self.deltas = 0
         self.finished: list[FinishedText] = []
+        self.finish_reasons: list[str] = []
         self.broken = False
+        self.finish_reason = ""
 
     def accept(self, event: JsonObject) -> JsonObject | None:
         """Every event; those that carry the response object are labelled."""
@@ -197,8 +237,12 @@ class ResponseEvents:
             _label_response(response, self._resolution)
             self.usage = response.get("usage") or self.usage
             self.broken = kind == "response.failed"
+            if kind in _ENDS:
+                self.finish_reasons.extend(finish_reasons(Endpoint.RESPONSES, response))
             if self._keep_text and kind in ("response.completed", "response.incomplete"):
                 self.finished.extend(_response_text(response))
+                self.calls = made_calls(Endpoint.RESPONSES, response)
+                self.finish_reason = end_of(Endpoint.RESPONSES, response)
         return event
 
     def error_event(self, error: JsonObject) -> JsonObject:
@@ -221,6 +265,10 @@ def event_reader(endpoint: Endpoint, body: JsonObject, resolution: Resolution, *
     options = body.get("stream_options")
     include_usage = isinstance(options, dict) and bool(options.get("include_usage"))
     return ChoiceEvents(resolution, include_usage=include_usage, keep_text=keep_text)
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def answer_id(answer: JsonObject) -> str:

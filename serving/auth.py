@@ -58,11 +58,19 @@ class Caller:
 ANYONE = Caller("anonymous", frozenset({_EVERYTHING}), admin=True)
 """The caller where authentication is off."""
 
+SCRAPER = Caller("metrics", frozenset())
+"""Whoever presents the token for the metrics: it opens nothing else."""
+
 
 class Authenticator:
-    """Knows the configured keys by their hashes."""
+    """Knows the configured keys by their hashes.
 
-    def __init__(self, config: GatewayConfig) -> None:
+    Args:
+        metrics_token: what scrapers present; None where they have no token of their own.
+    """
+
+    def __init__(self, config: GatewayConfig, *, metrics_token: str | None = None) -> None:
+        self._metrics_token = None if metrics_token is None else hashlib.sha256(metrics_token.encode()).digest()
         self._required = config.authentication_required
         self._keys: dict[bytes, Caller] = {}
         for key in config.api_keys:
@@ -83,13 +91,29 @@ class Authenticator:
             raise AuthenticationFailed(
                 "You didn't provide an API key. Send it in the header `Authorization: Bearer YOUR_KEY`."
             )
-        scheme, _, key = authorization.partition(" ")
-        key = key.strip()
-        if scheme.lower() != "bearer" or not key:
+        digest = _presented(authorization)
+        if digest is None:
             raise AuthenticationFailed("The Authorization header must be `Bearer YOUR_KEY`.")
-        caller = self._find(hashlib.sha256(key.encode("latin-1", "replace")).digest())
+        caller = self._find(digest)
         if caller is None:
             raise AuthenticationFailed("Incorrect API key provided.")
+        return caller
+
+    def admit_scraper(self, authorization: str | None) -> Caller:
+        """Who reads the metrics: somebody with the scrapers' token, or an administrator.
+
+        Raises:
+            AuthenticationFailed: neither is presented. Where there is a token, also on an address without keys.
+            PermissionDenied: the key is known, and not an administrator's.
+        """
+        if self._metrics_token is not None:
+            digest = _presented(authorization or "")
+            if digest is not None and hmac.compare_digest(self._metrics_token, digest):
+                return SCRAPER
+            if not self._required:
+                raise AuthenticationFailed("The metrics need the token of `metrics.token_env`.")
+        caller = self.authenticate(authorization)
+        caller.require_admin()
         return caller
 
     def _find(self, digest: bytes) -> Caller | None:
@@ -99,6 +123,15 @@ class Authenticator:
             if hmac.compare_digest(known, digest):
                 found = caller
         return found
+
+
+def _presented(authorization: str) -> bytes | None:
+    """The hash of the key in a header `Bearer KEY`; None for any other header."""
+    scheme, _, key = authorization.partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not key:
+        return None
+    return hashlib.sha256(key.encode("latin-1", "replace")).digest()
 
 
 def _configured_digest(key: ApiKey) -> bytes:

@@ -17,10 +17,15 @@ from serving.settings.engine import EngineSettings, ModelSettings, OpenAIEngineS
 from serving.settings.gateway import GatewayConfig
 from serving.settings.knowledge import KnowledgeSettings
 from serving.settings.life import FeedbackSettings, LifeSettings, RolloutSettings
+from serving.settings.logging import AuditSettings, LoggingSettings
+from serving.settings.metrics import MetricsSettings
+from serving.settings.monitoring import MonitoringSettings
 from serving.settings.problems import Problem, describe
 from serving.settings.retrieval import RetrievalSettings
 from serving.settings.server import ApiKey, LimitSettings, ServerSettings
+from serving.settings.slo import SloSettings
 from serving.settings.tasks import OutputContract, TaskSettings
+from serving.settings.tracing import TracingSettings
 from serving.settings.training import TrainingSettings
 from serving.settings.yaml_file import Lines, UnreadableYaml, plain_data_problems, read_yaml
 
@@ -30,13 +35,17 @@ __all__ = [
     "AdapterSource",
     "ApiKey",
     "ArtifactSettings",
+    "AuditSettings",
     "EngineSettings",
     "FeedbackSettings",
     "GatewayConfig",
     "KnowledgeSettings",
     "LifeSettings",
     "LimitSettings",
+    "LoggingSettings",
+    "MetricsSettings",
     "ModelSettings",
+    "MonitoringSettings",
     "Name",
     "OpenAIEngineSettings",
     "OutputContract",
@@ -44,8 +53,10 @@ __all__ = [
     "RolloutSettings",
     "ServerSettings",
     "Settings",
+    "SloSettings",
     "StateSettings",
     "TaskSettings",
+    "TracingSettings",
     "TrainingSettings",
     "VllmEngineSettings",
     "load_config",

@@ -5,6 +5,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.api.admin import AdminApi
 from serving.api.admin_life import LifeApi
+from serving.api.admin_monitoring import MonitoringApi
 from serving.api.files import FilesApi
 from serving.api.fine_tuning import FineTuningApi
 from serving.api.guarded import Guarded, answer_errors
@@ -12,6 +13,8 @@ from serving.auth import Authenticator, Caller
 from serving.config import GatewayConfig
 from serving.jobs.service import JobService
 from serving.life.controller import LifeController
+from serving.observability.audit import AuditLog
+from serving.observing.desk import MonitoringDesk
 from serving.rollout import Rollouts
 
 
@@ -21,15 +24,18 @@ def build_control(
     authenticator: Authenticator,
     life: LifeController,
     jobs: JobService | None = None,
+    monitoring: MonitoringDesk | None = None,
+    audit: AuditLog | None = None,
 ) -> ASGIApp:
     """The app that answers ``/admin/*``; with ``jobs``, ``/v1/fine_tuning/*``, and ``/v1/files`` where they keep them.
 
-    Nothing starts here; whoever made ``rollouts``, ``life`` and ``jobs`` starts and closes them.
+    Nothing starts here; whoever made ``rollouts``, ``life``, ``jobs`` and ``monitoring`` starts and closes them.
+    ``audit`` records every change; None: nothing does.
     """
-    admin = Guarded(_admin_app(config, rollouts, life), authenticator, Caller.require_admin)
+    admin = Guarded(_admin_app(config, rollouts, life, monitoring), authenticator, Caller.require_admin, audit)
     if jobs is None:
         return admin
-    return _ByPath(admin, Guarded(_jobs_app(rollouts, jobs), authenticator, lambda _: None))
+    return _ByPath(admin, Guarded(_jobs_app(rollouts, jobs), authenticator, lambda _: None, audit))
 
 
 class _ByPath:
@@ -53,7 +59,9 @@ def _jobs_app(rollouts: Rollouts, jobs: JobService) -> FastAPI:
     return app
 
 
-def _admin_app(config: GatewayConfig, rollouts: Rollouts, life: LifeController) -> FastAPI:
+def _admin_app(
+    config: GatewayConfig, rollouts: Rollouts, life: LifeController, monitoring: MonitoringDesk | None
+) -> FastAPI:
     app = FastAPI(
         title=f"Loraplex admin API: {config.model.public_name}",
         openapi_url="/admin/openapi.json",
@@ -63,5 +71,6 @@ def _admin_app(config: GatewayConfig, rollouts: Rollouts, life: LifeController) 
     )
     app.include_router(AdminApi(rollouts, life).router())
     app.include_router(LifeApi(life).router())
+    app.include_router(MonitoringApi(monitoring).router())
     answer_errors(app)
     return app

@@ -17,6 +17,8 @@ from serving.jobs.service import JobService, base_checkpoint
 from serving.life.controller import LifeController
 from serving.life.examiner import SubprocessExaminer
 from serving.life.protocol import Examiner
+from serving.observability.audit import note_start, open_audit
+from serving.observing.desk import MonitoringDesk
 from serving.rollout import Rollouts
 
 
@@ -44,7 +46,18 @@ class ControlPlane:
             self._jobs = JobService(
                 config, config.training, self._rollouts, base=training_base, launcher=launcher, candidates=self.life
             )
-        self.app: ASGIApp = build_control(config, self._rollouts, Authenticator(config), self.life, self._jobs)
+        self._monitoring = None if config.monitoring is None else MonitoringDesk(config, catalog)
+        self._config = config
+        self._audit = open_audit(config)
+        self.app: ASGIApp = build_control(
+            config,
+            self._rollouts,
+            Authenticator(config),
+            self.life,
+            self._jobs,
+            monitoring=self._monitoring,
+            audit=self._audit,
+        )
 
     async def start(self, progress: Progress) -> None:
         """Clean up after a predecessor, and add the adapters that the configuration lists.
@@ -52,6 +65,8 @@ class ControlPlane:
         Raises:
             AdapterError: an adapter that nothing serves yet could not be added, or the catalog cannot be reached.
         """
+        if self._audit is not None:
+            await note_start(self._audit, self._config)
         await self._rollouts.start()
         if self._preload:
             for line in await self._rollouts.preload():
@@ -59,6 +74,8 @@ class ControlPlane:
         await self.life.start()
         if self._jobs is not None:
             await self._jobs.start()
+        if self._monitoring is not None:
+            await self._monitoring.start()
 
     async def stop(self) -> None:
         """Give up rollouts in progress, undoing their first half, and put jobs down where they are."""
@@ -66,6 +83,8 @@ class ControlPlane:
             await self._jobs.stop()
         await self.life.stop()
         await self._rollouts.close()
+        if self._monitoring is not None:
+            await self._monitoring.stop()
         await asyncio.to_thread(self.catalog.close)
 
 

@@ -65,6 +65,10 @@ class ObjectNotFound(GatewayClientError):
     """No file, batch or file in a store of that id, or not for this caller."""
 
 
+class ReplicaNotFound(GatewayClientError):
+    """No replica of that name reported lately."""
+
+
 class JobConflict(GatewayClientError):
     """The fine-tuning job is in a state that does not allow this."""
 
@@ -81,6 +85,11 @@ class MethodNotAllowed(GatewayClientError):
 class AuthenticationFailed(GatewayClientError):
     """No key, or a key that nobody knows."""
 
+    def __init__(self, message: str, *, challenge: str = "Bearer") -> None:
+        super().__init__(message)
+        self.challenge = challenge
+        """How to authenticate, as the header ``WWW-Authenticate`` says it."""
+
 
 class PermissionDenied(GatewayClientError):
     """The key is known and may not do this."""
@@ -96,6 +105,10 @@ class NotReady(GatewayServerError):
 
 class RetrievalUnavailable(GatewayServerError):
     """The model answers from documents, and retrieval cannot be reached."""
+
+
+class AuditUnavailable(GatewayServerError):
+    """The change cannot be recorded in the audit log, and so is not made."""
 
 
 class ExaminationFailed(GatewayServerError):
@@ -128,6 +141,7 @@ ERROR_TABLE: dict[type[Exception], Answer] = {
     RouteNotFound: Answer(404, _INVALID, "unknown_url"),
     ResponseNotStored: Answer(404, _INVALID, "response_not_found"),
     ObjectNotFound: Answer(404, _INVALID, "not_found"),
+    ReplicaNotFound: Answer(404, _INVALID, "replica_not_found"),
     JobConflict: Answer(409, _INVALID, "job_conflict"),
     MethodNotAllowed: Answer(405, _INVALID, "method_not_allowed"),
     AuthenticationFailed: Answer(401, _INVALID, "invalid_api_key"),
@@ -135,6 +149,7 @@ ERROR_TABLE: dict[type[Exception], Answer] = {
     Overloaded: Answer(429, "rate_limit_error", "overloaded", retry_after_s=1),
     NotReady: Answer(503, "server_error", "not_ready", retry_after_s=2),
     RetrievalUnavailable: Answer(503, "server_error", "retrieval_unavailable", retry_after_s=2),
+    AuditUnavailable: Answer(503, "server_error", "audit_unavailable", retry_after_s=30),
     ExaminationFailed: Answer(500, "server_error", "examination_failed"),
     GenerationTimedOut: Answer(504, "server_error", "timeout"),
     GatewayClientError: Answer(400, _INVALID, "invalid_request"),

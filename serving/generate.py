@@ -8,7 +8,16 @@ from time import perf_counter
 from monitoring.metrics import GatewayMetrics
 from serving.accounting import Call, Generation, Residency, timed_out
 from serving.admission import Admission
-from serving.answers import SATISFIED, VIOLATED, answer_id, count_tokens, event_reader, finished_texts, label_answer
+from serving.answers import (
+    SATISFIED,
+    VIOLATED,
+    answer_id,
+    count_tokens,
+    event_reader,
+    finish_reasons,
+    finished_texts,
+    label_answer,
+)
 from serving.auth import Caller
 from serving.config import GatewayConfig
 from serving.contracts import Contract
@@ -21,6 +30,10 @@ from serving.grounding.refusal import Refusal
 from serving.grounding.token_counter import estimate_tokens
 from serving.knowledge.protocol import KnowledgeClient
 from serving.life.observer import Observer
+from serving.observability.generations import GenerationTelling
+from serving.observing.logprobs import read_events as without_logprobs
+from serving.observing.pipeline import Pipeline
+from serving.observing.repeats import Repeats
 from serving.shadow import ShadowTraffic
 from serving.shaping import shape_request
 from serving.streams import AnswerStream
@@ -48,6 +61,7 @@ class Generator:
         knowledge: what searches; None where retrieval is not set up.
         count_tokens: the length of a passage, in tokens of the base model.
         observer: what counts requests of versions under watch, and remembers answers; None: nothing does.
+        pipeline: what observes answers for their quality and for drift; None: nothing does.
 
     Raises:
         ConfigInvalid: an output contract cannot be compiled.
@@ -63,11 +77,13 @@ class Generator:
         knowledge: KnowledgeClient | None = None,
         count_tokens: CountTokens = estimate_tokens,
         observer: Observer | None = None,
+        pipeline: Pipeline | None = None,
     ) -> None:
         self._config = config
         self._engine = engine
         self._residency = residency
         self._observer = observer
+        self._pipeline = pipeline
         self._metrics = metrics
         self._limit_s = config.server.request_timeout_s
         self._contracts = {
@@ -75,8 +91,14 @@ class Generator:
         }
         self._is_vllm = config.engine.kind == "vllm" or config.engine.adapters == "vllm"
         self._admission = Admission(config.limits)
+        self._telling = GenerationTelling(config)
         self._grounder = Grounder(knowledge, metrics, count_tokens)
-        self._shadows = ShadowTraffic(engine, residency, metrics, self._admission, self._limit_s, observer)
+        self._shadows = ShadowTraffic(
+            engine, residency, metrics, self._admission, self._limit_s, observer, pipeline=pipeline
+        )
+        self._repeats = None
+        if pipeline is not None:
+            self._repeats = Repeats(engine, residency, self._admission, pipeline, self._limit_s)
 
     @property
     def in_flight(self) -> int:
@@ -131,14 +153,15 @@ class Generator:
         """
         generation = self._start(call)
         generation.record.streamed = True
-        keep_text = generation.contract is not None or generation.watch is not None
-        reader = event_reader(call.endpoint, call.body, generation.resolution, keep_text=keep_text)
+        reader = event_reader(call.endpoint, call.body, generation.resolution, keep_text=generation.reads_texts)
         return AnswerStream(generation, reader, self._open, self._limit_s)
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new generations, and wait for those in progress. False where ``timeout_s`` was not enough."""
         drained = await self._admission.drain(timeout_s)
         await self._shadows.close()
+        if self._repeats is not None:
+            await self._repeats.close()
         return drained
 
     def _start(self, call: Call) -> Generation:
@@ -156,7 +179,9 @@ class Generator:
             admission=self._admission,
             residency=self._residency,
             metrics=self._metrics,
+            telling=self._telling,
             observer=self._observer,
+            pipeline=self._pipeline,
         )
 
     async def _begin(self, generation: Generation) -> EngineRequest:
@@ -167,10 +192,13 @@ class Generator:
         generation.enter()
         if inquiry is not None:
             body = await self._grounder.ground(inquiry, body, generation)
+        if generation.refused:
+            return generation.engine_request(body)
+        await generation.acquire(self._config.limits.adapter_wait_s)
         request = generation.engine_request(body)
-        if not generation.refused:
-            await generation.acquire(self._config.limits.adapter_wait_s)
-            self._shadows.copy(generation, request)
+        self._shadows.copy(generation, request)
+        if self._repeats is not None:
+            self._repeats.begin(generation, request)
         return request
 
     def _source(self, generation: Generation) -> Engine | Refusal:
@@ -182,19 +210,24 @@ class Generator:
     async def _open(self, generation: Generation) -> AsyncGenerator[JsonObject, None]:
         request = await self._begin(generation)
         events = self._source(generation).stream(request)
+        if generation.notes is not None and generation.notes.probabilities is not None:
+            events = without_logprobs(generation.notes.probabilities, request.endpoint, events)
         if generation.grounded is None:
             return events
         return read_events(generation.grounded, request.endpoint, events)
 
     async def _finish(self, generation: Generation, body: JsonObject) -> Answer:
         endpoint, resolution = generation.call.endpoint, generation.resolution
+        if generation.notes is not None:
+            generation.notes.answer(body)
         if generation.grounded is not None:
             finish_answer(generation.grounded, endpoint, body)
         label_answer(endpoint, body, resolution)
         generation.count(count_tokens(body.get("usage")))
         generation.response_id = answer_id(body)
+        generation.finish_reasons = tuple(finish_reasons(endpoint, body))
         verdict = None
-        if generation.contract is not None or generation.watch is not None:
+        if generation.reads_texts:
             satisfied = await generation.judge(list(finished_texts(endpoint, body)))
             if generation.contract is not None:
                 verdict = SATISFIED if satisfied else VIOLATED

@@ -25,6 +25,15 @@ _TURNS = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """One load that succeeded. Times are those of ``time.perf_counter()``."""
+
+    began: float
+    ended: float
+    origin: Tier
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why a version is not loaded, and when it is worth another try."""
 
@@ -90,6 +99,8 @@ class AdapterLoader:
         self.failures = Failures()
         self.unproved: dict[str, str] = {}
         """Loaded versions that could not be probed, and why."""
+        self.loads: dict[str, Load] = {}
+        """How each version that is here came to be here."""
         # The engine reads an adapter's files again when it copies it into a slot: they stay while it is loaded.
         cache.keep = lambda: self._in_use
 
@@ -110,6 +121,7 @@ class AdapterLoader:
             raise VersionNotFound(f"There is no adapter version `{name}`.")
         self.failures.check(name)
         self._in_use |= {name}
+        began = time.perf_counter()
         try:
             async with self._turns, asyncio.timeout(self._timeout_s):
                 await self._load(version)
@@ -124,11 +136,13 @@ class AdapterLoader:
                 raise
             raise translated from error
         self.failures.forget(name)
+        self.loads[name] = Load(began, time.perf_counter(), self.origin(name))
 
     async def unload(self, name: str) -> None:
         """Take ``name`` out of the engine. Raises EngineAdapterError, EngineUnavailable."""
         await self._engine.unload_adapter(name)
         self._in_use -= {name}
+        self.loads.pop(name, None)
 
     def close(self) -> None:
         """Release the threads, without waiting for a download in progress."""

@@ -4,16 +4,19 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
 
 from adapters.types import ReplicaReport
+from monitoring.exposition import Format, negotiate
 from monitoring.merge import merge
+from serving.errors import NotReady, ReplicaNotFound
 
 TIMEOUT_S = 2.0
-"""How long a scrape waits for the slowest peer, in seconds."""
+"""How long a scrape waits to learn who the peers are, and then for the slowest of them, in seconds."""
 
 REMEMBERED_S = 30.0
 """A replica that has not reported for this long is no longer missed."""
@@ -26,7 +29,7 @@ class PeerMetrics:
     """What the other replicas answered."""
 
     expositions: Mapping[str, bytes] = field(default_factory=dict)
-    """Metrics in Prometheus text format, by replica."""
+    """Metrics by replica, each in one of the two formats."""
     silent: tuple[str, ...] = ()
     """Replicas that reported lately and did not answer in time."""
 
@@ -42,17 +45,20 @@ class Peers:
         self,
         replica: str,
         reports: Callable[[float], Sequence[ReplicaReport]],
-        render: Callable[[], bytes],
+        render: Callable[[Format], bytes],
         *,
         host: str = "127.0.0.1",
     ) -> None:
         """``reports``: blocking; what replicas said within so many seconds. ``render``: this replica's own metrics."""
-        self._replica = replica
+        self.replica = replica
+        """This replica's name."""
         self._reports = reports
         self._render = render
         self._host = host
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
+        # Threads of our own: where the database hangs, no more of them do than these.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="peers")
 
     async def start(self) -> str:
         """Listen on a free port. Returns the address for this replica's reports. Raises OSError."""
@@ -80,37 +86,74 @@ class Peers:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        self._threads.shutdown(wait=False)
 
-    async def collect(self) -> PeerMetrics:
-        """The metrics of every other replica that reported lately. Never raises, and is bounded by ``TIMEOUT_S``."""
+    async def addresses(self) -> dict[str, str]:
+        """Every other replica that reported lately, and where it shows its metrics; none before ``start``.
+
+        Raises:
+            NotReady: the state database did not answer in time.
+            CatalogUnavailable: it cannot be read.
+        """
         if self._session is None:
-            return PeerMetrics()
+            return {}
         try:
-            known = await asyncio.wait_for(asyncio.to_thread(self._reports, REMEMBERED_S), TIMEOUT_S)
+            async with asyncio.timeout(TIMEOUT_S):
+                known = await asyncio.get_running_loop().run_in_executor(self._threads, self._reports, REMEMBERED_S)
+        except TimeoutError:
+            raise NotReady("The state database does not say in time which replicas there are.") from None
+        return {report.replica: report.address for report in known if report.replica != self.replica and report.address}
+
+    async def collect(self, form: Format = Format.TEXT) -> PeerMetrics:
+        """The metrics of every other replica that reported lately. Never raises; takes two ``TIMEOUT_S`` at most."""
+        try:
+            others = await self.addresses()
         except Exception:
             logger.warning("the catalog does not say which replicas there are", exc_info=True)
             return PeerMetrics()
-        others = {
-            report.replica: report.address for report in known if report.replica != self._replica and report.address
-        }
-        answers = await asyncio.gather(*(self._ask(self._session, address) for address in others.values()))
+        answers = await asyncio.gather(*(self._ask(address, form) for address in others.values()))
         by_replica = dict(zip(others, answers, strict=True))
         return PeerMetrics(
             expositions={replica: text for replica, text in by_replica.items() if text is not None},
             silent=tuple(replica for replica, text in by_replica.items() if text is None),
         )
 
-    def merged(self, others: PeerMetrics) -> bytes:
-        """This replica's metrics and ``others`` as one exposition."""
-        return merge({self._replica: self._render(), **others.expositions})
+    async def of(self, replica: str, form: Format = Format.TEXT) -> bytes:
+        """The metrics of one replica, this one or another.
 
-    async def _show(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._render(), content_type="text/plain")
+        Raises:
+            ReplicaNotFound: none of that name reported lately.
+            NotReady: it does not answer.
+            CatalogUnavailable: who reported cannot be read.
+        """
+        if replica == self.replica:
+            return await asyncio.to_thread(self._render, form)
+        address = (await self.addresses()).get(replica)
+        if address is None:
+            raise ReplicaNotFound("No replica of that name reported lately.", param="replica")
+        answer = await self._ask(address, form)
+        if answer is None:
+            raise NotReady("The replica reported lately and does not answer.")
+        # It may be of another release, and answer in a format of its own choice.
+        return await asyncio.to_thread(merge, [(replica, answer)], form)
 
-    @staticmethod
-    async def _ask(session: aiohttp.ClientSession, address: str) -> bytes | None:
+    async def merged(self, others: PeerMetrics, form: Format = Format.TEXT) -> bytes:
+        """This replica's metrics and ``others`` as one exposition. Written in a thread: it takes milliseconds."""
+        return await asyncio.to_thread(self._merge, others, form)
+
+    def _merge(self, others: PeerMetrics, form: Format) -> bytes:
+        return merge([(self.replica, self._render(form)), *others.expositions.items()], form)
+
+    async def _show(self, request: web.Request) -> web.Response:
+        form = negotiate(request.headers.get("accept"))
+        body = await asyncio.to_thread(self._render, form)
+        return web.Response(body=body, headers={"content-type": form.value})
+
+    async def _ask(self, address: str, form: Format) -> bytes | None:
+        if self._session is None:
+            return None
         try:
-            async with session.get(address) as response:
+            async with self._session.get(address, headers={"accept": form.value}) as response:
                 return await response.read() if response.status == web.HTTPOk.status_code else None
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None

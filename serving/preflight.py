@@ -16,7 +16,7 @@ def preflight(config: GatewayConfig) -> list[str]:
     Imports what the configuration names, vLLM included (some seconds); starts nothing, loads no weights and opens no
     connection.
     """
-    others = (_examination_problems, _adapter_problems, _sample_problems, _engine_problems)
+    others = (_examination_problems, _adapter_problems, _sample_problems, _audit_problems, _engine_problems)
     return [*quick_preflight(config), *(line for problems in others for line in problems(config))]
 
 
@@ -75,6 +75,23 @@ def _secret_problems(config: GatewayConfig) -> Iterator[str]:
     engine = config.engine
     if isinstance(engine, OpenAIEngineSettings) and engine.api_key_env and not os.environ.get(engine.api_key_env):
         yield f"`engine.api_key_env`: the environment variable {engine.api_key_env} is not set"
+    token = config.metrics.token_env
+    if token is not None and not os.environ.get(token, "").strip():
+        yield f"`metrics.token_env`: the environment variable {token} is not set"
+
+
+def _audit_problems(config: GatewayConfig) -> Iterator[str]:
+    """The gateway starts without it, and then makes no change that somebody asks for."""
+    audit = config.logging.audit
+    if not audit.enabled:
+        return
+    if audit.file.exists():
+        fits = not audit.file.is_dir() and os.access(audit.file, os.R_OK | os.W_OK)
+    else:
+        folder = next(parent for parent in audit.file.parents if parent.exists())
+        fits = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    if not fits:
+        yield f"`logging.audit.file`: {audit.file} cannot be written"
 
 
 def _examination_problems(config: GatewayConfig) -> Iterator[str]:

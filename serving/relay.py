@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.api.wire import CONTEXT, RequestContext
 from serving.errors import NotReady, answer_for, error_body
 
 Headers = list[tuple[bytes, bytes]]
@@ -36,7 +37,7 @@ class Relay:
             return
         body = await _read_body(receive)
         path = scope.get("root_path", "") + scope["path"] if _is_mounted(scope) else scope["path"]
-        request: PlainRequest = (scope["method"], path, scope["query_string"], list(scope["headers"]), body)
+        request: PlainRequest = (scope["method"], path, scope["query_string"], _headers(scope), body)
         try:
             response = await asyncio.wait_for(self._call(request), self._timeout_s)
         except Exception:
@@ -48,6 +49,16 @@ class Relay:
 def _is_mounted(scope: Scope) -> bool:
     """Whether a router took the mount's prefix off ``path`` (Starlette keeps it since 0.33)."""
     return not scope["path"].startswith(scope.get("root_path", ""))
+
+
+def _headers(scope: Scope) -> Headers:
+    """The request's headers, with the id that the gateway knows it by."""
+    headers: Headers = list(scope["headers"])
+    context: RequestContext | None = scope.get(CONTEXT)
+    if context is None:
+        return headers
+    others = [(name, value) for name, value in headers if name != b"x-request-id"]
+    return [*others, (b"x-request-id", context.request_id.encode())]
 
 
 def _unavailable() -> PlainResponse:

@@ -19,7 +19,7 @@ from serving.config import GatewayConfig
 from serving.desired import desired
 from serving.engine.protocol import Engine, EngineError, EngineInfo
 from serving.errors import ConfigInvalid, NotReady
-from serving.loading import AdapterLoader
+from serving.loading import AdapterLoader, Load
 from serving.waiting import happens_within
 
 logger = logging.getLogger(__name__)
@@ -105,6 +105,10 @@ class ReplicaResidency:
     def release(self, version: str) -> None:
         """Give back what :meth:`acquire` granted."""
         self._require_pool().release(version)
+
+    def last_load(self, version: str) -> Load | None:
+        """How ``version`` came to be here; None where it is not."""
+        return self._loader.loads.get(version)
 
     # What the gateway uses
 
@@ -215,8 +219,6 @@ class ReplicaResidency:
             self._set_pins(self._pool)
             for version in before.in_role - now.in_role:
                 self._pool.retire(version)
-        for version in old.versions.keys() - snapshot.versions.keys():
-            self._metrics.forget_adapter(version)
         self._dirty.set()
 
     def _reconcile(self) -> None:
@@ -333,6 +335,7 @@ class ReplicaResidency:
             pins=self.snapshot.pins,
         )
         self._metrics.set_residency(holdings)
+        self._metrics.forget_idle({*self._desired.in_role, *(holding.version for holding in holdings)})
         report = ReplicaReport(self.replica, revision, self.settled and alive, holdings, self.address)
         await self._in_thread(lambda: self._catalog.report(report))
 

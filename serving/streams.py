@@ -141,6 +141,9 @@ class AnswerStream:
             outcome = await self._leave_timeout(error)
             reader = self._reader
             self.generation.count(count_tokens(reader.usage) if reader.usage else TokenCounts(0, reader.deltas))
+            self.generation.finish_reasons = tuple(reader.finish_reasons)
+            if self.generation.notes is not None:
+                self.generation.notes.streamed(reader.calls, reader.finish_reason)
             broken = EngineFailed("the engine ended the response as failed") if reader.broken else None
             self.generation.end(self._error or outcome or broken)
         if outcome is not None and outcome is not error:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -17,6 +18,10 @@ from tests.adapter_factory import make_adapter
 from tests.milvus_server import milvus_server
 
 __all__ = ["milvus_server"]
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("loraplex", deadline=None)
+hypothesis.settings.load_profile("loraplex")
 
 ENGINE_ARGS = {"max_model_len": 2048, "enforce_eager": True, "max_num_seqs": 16}
 """vLLM arguments that start fast on a processor."""

@@ -83,6 +83,7 @@ def jobs_config(folder: Path, *, training: dict[str, Any] | None = None, **secti
         {
             "model": {"id": str(base)},
             "state": {"url": f"sqlite:///{folder}/state.db"},
+            "logging": {"audit": {"file": f"{folder}/audit.jsonl"}},
             "artifacts": {"url": str(folder / "artifacts")},
             "adapters": {"cache_dir": str(folder / "cache"), "sync_interval_s": 0.02},
             "training": {"folder": str(folder / "jobs"), **(training or {})},

@@ -60,6 +60,7 @@ def knowledge_config(folder: Path, *, knowledge: dict[str, Any] | None = None, *
             "engine": {"kind": "openai", "url": "http://127.0.0.1:9/v1", "model": BASE, "adapters": "none"},
             "adapters": {"enabled": False},
             "state": {"url": f"sqlite:///{folder}/state.db"},
+            "logging": {"audit": {"file": f"{folder}/audit.jsonl"}},
             "artifacts": {"url": str(folder / "artifacts")},
             "knowledge": retrieval,
             **sections,

@@ -85,6 +85,7 @@ async def knowledge_terminal(
             {
                 "model": {"id": "org/base"},
                 "state": {"url": f"sqlite:///{folder}/state.db"},
+                "logging": {"audit": {"file": f"{folder}/audit.jsonl"}},
                 "artifacts": {"url": str(folder / "artifacts")},
                 "api_keys": list(api_keys),
                 "knowledge": {

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,8 @@ from serving.control_plane import ControlPlane, open_catalog
 from serving.engine.fake import FakeEngine
 from serving.engine.protocol import Endpoint, EngineFailed, EngineRequest, JsonObject
 from serving.gateway import Gateway, build_gateway
+from serving.knowledge.endpoint import Knowledge
+from serving.observing.process import ObservingWorker
 from tests.adapter_factory import BASE_NAME, make_adapter, make_base
 from tests.lifecycle import Passing
 from tests.live import served
@@ -140,20 +142,12 @@ class Living:
         await self.plane.app(scope, receive, send)
 
 
-@asynccontextmanager
-async def living(
-    folder: Path, policy: dict[str, Any] | None = None, *, examines: bool = False, **sections: Any
-) -> AsyncIterator[Living]:
-    """A gateway with a task ``labels`` under a schema, whose adapter ``triage`` follows ``policy``.
-
-    Args:
-        examines: whether candidates are really examined.
-    """
-    base = make_base(folder / BASE_NAME)
-    config = parse_config(
+def _config(folder: Path, base: Path, policy: dict[str, Any] | None, sections: dict[str, Any]) -> GatewayConfig:
+    return parse_config(
         {
             "model": {"id": str(base)},
             "state": {"url": f"sqlite:///{folder}/state.db"},
+            "logging": {"audit": {"file": f"{folder}/audit.jsonl"}},
             "artifacts": {"url": str(folder / "artifacts")},
             "adapters": {
                 "sync_interval_s": 0.02,
@@ -165,13 +159,35 @@ async def living(
         }
         | sections
     )
+
+
+@asynccontextmanager
+async def living(
+    folder: Path,
+    policy: dict[str, Any] | None = None,
+    *,
+    examines: bool = False,
+    observing: Callable[[GatewayConfig], ObservingWorker] | None = None,
+    searching: Knowledge | None = None,
+    **sections: Any,
+) -> AsyncIterator[Living]:
+    """A gateway with a task ``labels`` under a schema, whose adapter ``triage`` follows ``policy``.
+
+    Args:
+        examines: whether candidates are really examined.
+        observing: looks at finished requests; default: nobody, or the real process where the sections ask for it.
+        searching: what tasks search; the configuration needs a section `knowledge` for it.
+    """
+    base = make_base(folder / BASE_NAME)
+    config = _config(folder, base, policy, sections)
     engine, examiner = SpoiltEngine(), Passing()
 
     async def control(scope: Any, receive: Any, send: Any) -> None:
         await made[0].control(scope, receive, send)
 
     made: list[Living] = []
-    gateway = build_gateway(config, engine=engine, replica="r0", control=control)
+    worker = None if observing is None else observing(config)
+    gateway = build_gateway(config, engine=engine, replica="r0", control=control, knowledge=searching, observing=worker)
     async with served(gateway.app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         life = config.life.model_copy(update={"gateway_url": url})
         config = config.model_copy(update={"life": life})

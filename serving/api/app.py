@@ -8,10 +8,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from monitoring.metrics import GatewayMetrics
-from serving.api import chat, completions, feedback, health, models, responses
+from monitoring.spans import Tracer
+from serving.api import chat, completions, feedback, health, models, responses, status_page
 from serving.api.event_stream import EventStream
 from serving.api.generation import GenerationRoute
 from serving.api.middleware import GatewayMiddleware, answer_http_exception
+from serving.api.tracing import TracingMiddleware
 from serving.api.wire import GatewayStatus
 from serving.auth import Authenticator
 from serving.config import GatewayConfig
@@ -77,6 +79,8 @@ def build_api(
     status: GatewayStatus,
     apps: Apps,
     desk: FeedbackDesk | None = None,
+    tracer: Tracer | None = None,
+    board: status_page.StatusSource | None = None,
 ) -> FastAPI:
     """The app.
 
@@ -84,6 +88,8 @@ def build_api(
 
     Args:
         desk: takes feedback; None: there is none.
+        tracer: traces requests; None: nothing does, and no request pays for it.
+        board: knows what ``/status`` shows; None: there is no such page.
     """
     app = FastAPI(title="Loraplex", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     routes = app.router.routes
@@ -94,6 +100,7 @@ def build_api(
     routes.append(Route(feedback.PATH, feedback.FeedbackRoute(desk), methods=["POST"], name="feedback"))
     routes.extend(models.routes(generator, status))
     routes.extend(health.routes(status))
+    routes.extend(status_page.routes(board, authenticator, config.server.status_page))
     routes.append(Route("/admin/{rest:path}", _Elsewhere(apps.control), name="control"))
     knowledge = _Elsewhere(apps.knowledge or _no_knowledge)
     routes.extend(Route(path, knowledge, name="knowledge") for path in KNOWLEDGE_PATHS)
@@ -110,4 +117,6 @@ def build_api(
         max_body_bytes=config.server.max_body_bytes,
         max_file_bytes=config.max_file_bytes,
     )
+    if tracer is not None:
+        app.add_middleware(TracingMiddleware, tracer=tracer)
     return app

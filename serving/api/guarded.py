@@ -13,9 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.errors import AdapterError
 from retrieval.errors import KnowledgeError
+from serving.api.audited import Audited
+from serving.api.wire import request_id_of
 from serving.auth import Authenticator, Caller
 from serving.engine.protocol import EngineError
 from serving.errors import (
+    AuditUnavailable,
     GatewayError,
     InvalidJson,
     InvalidRequest,
@@ -24,6 +27,8 @@ from serving.errors import (
     answer_for,
     error_body,
 )
+from serving.observability.audit import AuditLog
+from serving.observability.context import begin_context, log_context
 
 _EXPECTED = (GatewayError, AdapterError, KnowledgeError, EngineError, HTTPException, RequestValidationError, Exception)
 
@@ -40,25 +45,48 @@ class Guarded:
 
     Args:
         admit: raises a GatewayError for a caller who may not pass.
+        audit: records what is changed, and what a known caller may not change; None: nothing is recorded.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, admit: Callable[[Caller], None]) -> None:
-        self._app = app
+    def __init__(
+        self,
+        app: ASGIApp,
+        authenticator: Authenticator,
+        admit: Callable[[Caller], None],
+        audit: AuditLog | None = None,
+    ) -> None:
+        self._plain = app
+        self._audited = None if audit is None else Audited(app, audit)
+        self._app: ASGIApp = self._audited or app
         self._authenticator = authenticator
         self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._plain(scope, receive, send)
             return
+        if log_context() is None:
+            begin_context(request_id_of(scope))
         try:
             caller = self._authenticator.authenticate(Headers(scope=scope).get("authorization"))
-            self._admit(caller)
+            await self._require(scope, caller)
+            state = {**(scope.get("state") or {}), "caller": caller}
         except GatewayError as error:
             await _response(error)(scope, receive, send)
             return
-        state = {**(scope.get("state") or {}), "caller": caller}
-        await self._app({**scope, "state": state}, receive, send)
+        try:
+            await self._app({**scope, "state": state}, receive, send)
+        except AuditUnavailable as error:
+            await _response(error)(scope, receive, send)
+
+    async def _require(self, scope: Scope, caller: Caller) -> None:
+        """Raises what ``admit`` raises. Callers without a key are not recorded: anybody could fill the disk so."""
+        try:
+            self._admit(caller)
+        except GatewayError as error:
+            if self._audited is not None:
+                await self._audited.refused(scope, caller, error)
+            raise
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

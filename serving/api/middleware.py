@@ -12,12 +12,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitoring.metrics import GatewayMetrics
 from serving.api.wire import CONTEXT, RequestContext, open_context, send_error
 from serving.auth import Authenticator
-from serving.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, RouteNotFound, answer_for
+from serving.errors import (
+    ERROR_TABLE,
+    AuthenticationFailed,
+    BodyTooLarge,
+    InvalidRequest,
+    MethodNotAllowed,
+    RouteNotFound,
+    answer_for,
+)
+from serving.observability.context import begin_context
 
 logger = logging.getLogger(__name__)
 
 _STATUS_INTERNAL = 500
-_METRICS = "/metrics"
+_UNKNOWN_KEY = ERROR_TABLE[AuthenticationFailed]
+_ADMIN = "/admin/"
+_METRICS = ("/metrics", "/metrics/targets")
 _UPLOADS = "/v1/files"
 _FORM_BYTES = 64 * 1024
 """What a multipart form adds to the file in it."""
@@ -47,6 +58,7 @@ class GatewayMiddleware:
             return
         context = open_context(scope)
         scope[CONTEXT] = context
+        begin_context(context.request_id)
         id_header = (b"x-request-id", context.request_id.encode())
         received = 0
         limit = self._limit(scope)
@@ -54,6 +66,9 @@ class GatewayMiddleware:
         async def send_labelled(message: Message) -> None:
             if message["type"] == "http.response.start":
                 context.answering = True
+                if message["status"] == _UNKNOWN_KEY.status and scope["path"].startswith(_ADMIN):
+                    # The admin app asks for the key itself, perhaps in another process.
+                    self._metrics.request_refused(_UNKNOWN_KEY.code)
                 message["headers"] = [*message.get("headers", ()), id_header]
             await send(message)
 
@@ -77,16 +92,16 @@ class GatewayMiddleware:
         return self._max_upload_bytes if scope["path"] == _UPLOADS else self._max_body_bytes
 
     def _authenticate(self, scope: Scope, context: RequestContext) -> None:
-        """The API needs a key, and the metrics an administrator's. The admin app asks for its own."""
+        """The API needs a key, and the metrics an administrator's or the scrapers' own. The admin app asks itself."""
         path = scope["path"]
-        if scope["method"] == "OPTIONS" or not (path.startswith("/v1") or path == _METRICS):
+        if scope["method"] == "OPTIONS" or not (path.startswith("/v1") or path in _METRICS):
             return
-        authorization = context.headers.get(b"authorization")
-        context.caller = self._authenticator.authenticate(
-            None if authorization is None else authorization.decode("latin-1")
-        )
-        if path == _METRICS:
-            context.caller.require_admin()
+        header = context.headers.get(b"authorization")
+        authorization = None if header is None else header.decode("latin-1")
+        if path in _METRICS:
+            context.caller = self._authenticator.admit_scraper(authorization)
+        else:
+            context.caller = self._authenticator.authenticate(authorization)
 
     async def _answer(self, context: RequestContext, error: Exception, send: Send) -> None:
         row = answer_for(error)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
@@ -9,9 +10,18 @@ from typing import Any, Protocol
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from monitoring.exposition import Format
 from serving.auth import ANYONE, Caller
 from serving.engine.protocol import JsonObject
-from serving.errors import InvalidJson, InvalidRequest, MethodNotAllowed, UnsupportedMediaType, answer_for, error_body
+from serving.errors import (
+    AuthenticationFailed,
+    InvalidJson,
+    InvalidRequest,
+    MethodNotAllowed,
+    UnsupportedMediaType,
+    answer_for,
+    error_body,
+)
 
 Header = tuple[bytes, bytes]
 
@@ -38,8 +48,20 @@ class GatewayStatus(Protocol):
         """What the replica is doing, or why it is not ready."""
         ...
 
-    async def metrics_text(self) -> bytes:
-        """Everything that is measured, in Prometheus' text format."""
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is not as it should be, though requests are answered."""
+        ...
+
+    async def metrics_text(self, form: Format = Format.TEXT, replica: str | None = None) -> bytes:
+        """Everything that is measured, or what one replica measures.
+
+        Raises ReplicaNotFound, NotReady, CatalogUnavailable.
+        """
+        ...
+
+    async def replicas(self) -> Sequence[str]:
+        """The replicas that can be asked for by name. Raises NotReady, CatalogUnavailable."""
         ...
 
 
@@ -67,10 +89,19 @@ class RequestContext:
 def open_context(scope: Scope) -> RequestContext:
     """Read the headers once."""
     headers = dict(scope["headers"])
-    given = headers.get(b"x-request-id")
+    return RequestContext(headers, _request_id(headers.get(b"x-request-id")), perf_counter())
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id of a request that may have come through another process."""
+    context: RequestContext | None = scope.get(CONTEXT)
+    return context.request_id if context is not None else _request_id(dict(scope["headers"]).get(b"x-request-id"))
+
+
+def _request_id(given: bytes | None) -> str:
+    """The one that was sent, where it is as ids are; else a new one."""
     known = given is not None and _SANE_ID.fullmatch(given)
-    request_id = given.decode() if given is not None and known else f"req-{os.urandom(12).hex()}"
-    return RequestContext(headers, request_id, perf_counter())
+    return given.decode() if given is not None and known else f"req-{os.urandom(12).hex()}"
 
 
 async def read_json(context: RequestContext, receive: Receive) -> JsonObject:
@@ -142,5 +173,6 @@ async def send_error(send: Send, error: Exception) -> None:
     if isinstance(error, MethodNotAllowed):
         extra.append((b"allow", error.allow.encode()))
     if row.status == _STATUS_UNAUTHORIZED:
-        extra.append((b"www-authenticate", b"Bearer"))
+        challenge = error.challenge if isinstance(error, AuthenticationFailed) else "Bearer"
+        extra.append((b"www-authenticate", challenge.encode()))
     await send_json(send, row.status, error_body(error), extra)

@@ -3,7 +3,7 @@
 import json
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, NoReturn
@@ -21,6 +21,7 @@ UNREACHABLE = 3
 SERVER_FAILED = 4
 """Exit code: the gateway could not do it now."""
 
+_STATUS_OK = 200
 _CONNECT_TIMEOUT_S = 5.0
 _TIMEOUT_S = 900.0
 """An add may fetch gigabytes and a promote waits for every replica, in seconds."""
@@ -50,6 +51,8 @@ _NEXT = {
     "embedder_unavailable": "Check `knowledge.embedder` in the configuration; the gateway's log has the details.",
     "index_unavailable": "Check `knowledge.index` in the configuration; the gateway's log has the details.",
     "training_not_installed": "Install `loraplex[train]`.",
+    "report_not_installed": "Install `loraplex[report]`.",
+    "prometheus_unreachable": "Check --prometheus; without it the page is made of what the gateway itself knows.",
     "knowledge_not_installed": "Install `loraplex[knowledge]`.",
 }
 
@@ -80,16 +83,22 @@ class ApiClient:
 
     Args:
         root: the path that all of the API is under.
+        timeout_s: how long one answer may take, in seconds.
     """
 
-    def __init__(self, url: str, root: str) -> None:
+    def __init__(self, url: str, root: str, *, timeout_s: float = _TIMEOUT_S) -> None:
         self._url = url.rstrip("/").removesuffix("/v1")
         self._root = root
+        self._timeout_s = timeout_s
         self._key = os.environ.get(API_KEY_ENV, "")
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         """The answer to a GET under the root. Raises Failed."""
         return self._call("GET", path + (f"?{urlencode(query)}" if query else ""))
+
+    def text(self, path: str) -> str:
+        """The answer to a GET under the root, whatever it is. Raises Failed."""
+        return self._exchange("GET", path)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The answer to a POST under the root. Raises Failed."""
@@ -107,8 +116,16 @@ class ApiClient:
         tail = f"\r\n--{boundary}--\r\n".encode()
         return self._call("POST", path, [head, data, tail], f"multipart/form-data; boundary={boundary}")
 
-    def _call(self, method: str, path: str, body: Iterable[bytes] = (), content_type: str = "") -> Any:
-        headers = {"accept": "application/json"}
+    def _call(self, method: str, path: str, body: Sequence[bytes] = (), content_type: str = "") -> Any:
+        text = self._exchange(method, path, body, content_type)
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise self._failure(_STATUS_OK, "") from None
+
+    def _exchange(self, method: str, path: str, body: Sequence[bytes] = (), content_type: str = "") -> str:
+        """The body of the answer. Raises Failed."""
+        headers = {"accept": "application/json, text/plain"}
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         if content_type:
@@ -126,10 +143,7 @@ class ApiClient:
             connection.close()
         if not 200 <= status < 300:
             raise self._failure(status, text)
-        try:
-            return json.loads(text)
-        except ValueError:
-            raise self._failure(status, "") from None
+        return text
 
     def _connect(self) -> tuple[HTTPConnection, str]:
         """A connection, and the path that the URL begins with."""
@@ -151,7 +165,7 @@ class ApiClient:
                 f"No gateway answers at {self._url} ({error.strerror or error}): start one with "
                 "`loraplex serve --config FILE`, or give its address with --url.",
             ) from error
-        connection.sock.settimeout(_TIMEOUT_S)
+        connection.sock.settimeout(self._timeout_s)
         return connection, parts.path
 
     def _failure(self, status: int, text: str) -> Failed:
@@ -168,8 +182,14 @@ class ApiClient:
 class AdminClient(ApiClient):
     """Calls the admin API."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url, "/admin/v1")
+    def __init__(self, url: str, *, timeout_s: float = _TIMEOUT_S) -> None:
+        super().__init__(url, "/admin/v1", timeout_s=timeout_s)
+
+
+def no_metrics(url: str) -> Failed:
+    """What is wrong where a scrape has nothing of ours in it."""
+    message = f"{url} gives no metrics of a gateway: it is none, or measures nothing (`metrics.enabled`)."
+    return Failed(REFUSED, "not_a_gateway", message)
 
 
 def path_part(name: str) -> str:

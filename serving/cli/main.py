@@ -23,15 +23,19 @@ class _Command:
 COMMANDS = {
     "serve": _Command("serving.cli.serve", "serve", "Start the gateway and serve until Ctrl-C."),
     "adapters": _Command("serving.cli.adapters", "app", "Add adapters, roll them out, see what is loaded where."),
+    "top": _Command("serving.cli.top", "top", "Show live what the gateway does."),
+    "report": _Command("serving.cli.report", "report", "Write a page about the last hours or days, with plots."),
     "ingest": _Command("serving.cli.ingest", "ingest", "Bring a vector store to what files, folders and pages hold."),
     "knowledge": _Command("serving.cli.knowledge", "app", "Look into vector stores, search them, tune the search."),
     "train": _Command("serving.cli.training", "app", "Check training data, and train on this machine."),
+    "monitoring": _Command("serving.cli.monitoring", "app", "See drift and output quality of tasks and versions."),
     "jobs": _Command("serving.cli.jobs", "app", "Fine-tune: create jobs, follow, pause and cancel them."),
     "eval": _Command("serving.cli.evaluation", "evaluate", "Run a suite against a model, and say how sure that is."),
     "gate": _Command("serving.cli.gate", "gate", "Say whether a candidate may take the current version's place."),
     "diagnose": _Command(
         "serving.cli.diagnosis", "diagnose", "Say whether failures want retrieval, training, or both."
     ),
+    "dashboards": _Command("serving.cli.dashboards", "app", "Write Grafana dashboards and Prometheus rules."),
     "config": _Command("serving.cli.config", "app", "Check a configuration file; print the reference."),
     "keys": _Command("serving.cli.keys", "app", "Make API keys."),
 }

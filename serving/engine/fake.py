@@ -34,6 +34,7 @@ class FakeEngine:
     ``load_gate`` (cleared: loads wait),
     ``refuse_load`` (adapter or version name → message), ``inert`` (versions that answer like the base model),
     ``saying`` (what it answers, instead of the prompt, where a request constrains nothing),
+    ``queue_s`` (how long it says that requests waited in it),
     :meth:`fail_next`, :meth:`die`. What happened: ``requests``, ``aborted``, ``finished``, ``loads``, ``unloads``.
     """
 
@@ -64,6 +65,7 @@ class FakeEngine:
         self.refuse_load: dict[str, str] = {}
         self.inert: set[str] = set()
         self.saying: str | None = None
+        self.queue_s: float | None = None
         self.requests: list[EngineRequest] = []
         self.aborted: list[str] = []
         self.finished: list[str] = []
@@ -204,6 +206,7 @@ class FakeEngine:
             raise EngineAdapterError(f"the adapter {name} is not loaded")
         speaker = self._model if name is None or name in self.inert else name
         plan = make_plan(request, speaker, self._max_model_len, self.saying)
+        request.timings.queue_s = self.queue_s
         failure = self._failures.pop(0) if self._failures else None
         if name is not None:
             self._touch(name)

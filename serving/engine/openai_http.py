@@ -27,6 +27,7 @@ from serving.engine.protocol import (
     ResidentAdapter,
 )
 from serving.engine.sse import SseSplitter
+from serving.engine.timings import note_timings
 from serving.engine.translation import translate
 from serving.errors import ConfigInvalid
 
@@ -100,6 +101,7 @@ class OpenAIHttpEngine:
         finally:
             self._leave(request.adapter)
         answer["model"] = request.adapter or self._public_name
+        note_timings(request.timings, answer)
         return answer
 
     async def stream(self, request: EngineRequest) -> AsyncGenerator[JsonObject, None]:
@@ -120,6 +122,7 @@ class OpenAIHttpEngine:
                         raise self._error(HTTPStatus.INTERNAL_SERVER_ERROR, piece, request.adapter)
                     if "model" in piece:
                         piece["model"] = name
+                    note_timings(request.timings, piece)
                     ended = ended or piece.get("type", "") in _LAST_EVENTS
                     yield piece
             if not ended:

@@ -24,6 +24,14 @@ class Endpoint(StrEnum):
     RESPONSES = "responses"
 
 
+@dataclass(slots=True)
+class EngineTimings:
+    """What an engine says of the time that one request took in it, in seconds. It writes here what it knows."""
+
+    queue_s: float | None = None
+    """In its queue, before it began; None where it does not tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
     """One generation."""
@@ -36,6 +44,8 @@ class EngineRequest:
     """Name of a version that is loaded in the engine; None for the base model."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Lower-case request headers that engines may use (trace context)."""
+    timings: EngineTimings = field(default_factory=EngineTimings, compare=False)
+    """Where the engine notes how long it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,8 @@ class EngineInfo:
     adapters: AdapterCapacity | None
     """None where the engine cannot load adapters."""
     version: str = ""
+    series: tuple[str, ...] = ()
+    """Families of its own metrics that the dashboards read and that it is known to have, as TYPE lines name them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 from starlette.datastructures import Headers
 
+from monitoring.catalogue import ENGINE_SERIES
 from serving.config import AdapterSettings, ModelSettings, VllmEngineSettings
 from serving.engine.protocol import (
     AdapterCapacity,
@@ -29,8 +30,10 @@ from serving.engine.protocol import (
     ResidentAdapter,
 )
 from serving.engine.refusals import check_prompt_logprobs
+from serving.engine.timings import drop_timings, note_timings
 from serving.engine.vllm_adapters import VllmAdapters
 from serving.engine.vllm_answers import ResponseEvents, normal_answer, normal_piece
+from serving.engine.vllm_args import TELL_TIMES
 from serving.engine.vllm_errors import from_error_body, from_error_info, from_exception, name_param
 from serving.engine.vllm_process import RunningVllm, start_vllm
 from serving.engine.vllm_requests import prepare, validated
@@ -49,6 +52,8 @@ class VllmEngine:
         self._adapters: VllmAdapters | None = None
         self._numbers = itertools.count(1)
         self._died = asyncio.Event()
+        # Without a place to export to, vLLM answers trace headers with a warning.
+        self._traces = engine.args.get("otlp_traces_endpoint") is not None
 
     async def start(self, progress: Progress) -> EngineInfo:
         """Bring vLLM up: about a minute for a small model. Raises EngineUnavailable, ConfigInvalid."""
@@ -74,6 +79,7 @@ class VllmEngine:
             max_model_len=vllm.client.model_config.max_model_len,
             adapters=capacity,
             version=f"vllm {vllm.version}",
+            series=ENGINE_SERIES,
         )
 
     async def stop(self) -> None:
@@ -107,7 +113,8 @@ class VllmEngine:
                     await vllm.abort(answer_id)
                     raise asyncio.CancelledError
                 raise self._translated(from_error_info(answer.error), request)
-            return normal_answer(request, answer.model_dump(mode="json", by_alias=True)) | self._named(request)
+            told = self._timed(request, answer.model_dump(mode="json", by_alias=True))
+            return normal_answer(request, told) | self._named(request)
 
     async def stream(self, request: EngineRequest) -> AsyncGenerator[JsonObject, None]:
         """The answer as vLLM gives it, an object for each event."""
@@ -131,7 +138,7 @@ class VllmEngine:
                         piece = orjson.loads(line[6:])
                         if "error" in piece:
                             raise from_error_body(piece)
-                        yield normal_piece(piece) | named
+                        yield normal_piece(self._timed(request, piece)) | named
                 finished = True
             except Exception as error:
                 raise self._translated(error, request) from error
@@ -195,6 +202,13 @@ class VllmEngine:
             return EngineUnavailable("The engine has stopped.")
         return name_param(from_exception(error), request)
 
+    def _timed(self, request: EngineRequest, answer: JsonObject) -> JsonObject:
+        """Note how long vLLM says that it took, and leave that out unless the configuration asks for it."""
+        note_timings(request.timings, answer)
+        if not self._settings.args.get(TELL_TIMES):
+            drop_timings(answer)
+        return answer
+
     def _named(self, request: EngineRequest) -> JsonObject:
         return {"model": request.adapter or self._model.public_name}
 
@@ -209,7 +223,7 @@ class VllmEngine:
         if self._adapters is not None:
             check_prompt_logprobs(request.body)
         body = prepare(request, model, answer_id, stream=stream)
-        return await serving.create(validated(serving.model, body), _trace(request))
+        return await serving.create(validated(serving.model, body), _trace(request) if self._traces else None)
 
 
 class _Use:

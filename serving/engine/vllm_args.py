@@ -41,6 +41,8 @@ _OURS = {
 """Engine arguments that cannot be given, with the reason."""
 
 WORKER_EXTENSION = "serving.engine.vllm_worker.AdapterAccount"
+TELL_TIMES = "enable_per_request_metrics"
+"""vLLM's argument that has each answer tell how long the request was queued."""
 _DEFAULT_TOOL_PARSER = "hermes"
 _COMPACT_BACKENDS = ("xgrammar", "guidance")
 
@@ -63,8 +65,11 @@ def make_arguments(model: ModelSettings, settings: VllmEngineSettings, adapters:
     parser = _parser()
     actions = {action.dest: action for action in parser._actions}  # noqa: SLF001  (argparse has no public list)
     _check_names(settings.args, actions)
+    chosen = _defaults(settings.args)
+    if TELL_TIMES not in actions:  # before 0.29
+        del chosen[TELL_TIMES]
     words: list[str] = []
-    for name, value in (_defaults(settings.args) | _owned(model, adapters)).items():
+    for name, value in (chosen | _owned(model, adapters)).items():
         words += _words(actions[name], value)
     try:
         namespace = parser.parse_args(words)
@@ -124,6 +129,7 @@ def _check_names(args: dict[str, Any], actions: dict[str, argparse.Action]) -> N
 def _defaults(args: dict[str, Any]) -> dict[str, Any]:
     """``args`` with what is right by default and can still be chosen otherwise."""
     chosen = dict(args)
+    chosen.setdefault(TELL_TIMES, True)
     if chosen.get("enable_auto_tool_choice", True):
         chosen["enable_auto_tool_choice"] = True
         chosen.setdefault("tool_call_parser", _DEFAULT_TOOL_PARSER)

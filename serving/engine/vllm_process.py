@@ -13,9 +13,10 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 import psutil
-from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client import CollectorRegistry, Metric
 from pydantic import BaseModel
 
+from monitoring.exposition import render
 from serving.config import AdapterSettings, ModelSettings, VllmEngineSettings
 from serving.engine.protocol import Endpoint, EngineUnavailable, Progress
 from serving.engine.startup_relay import StartupListener
@@ -100,7 +101,7 @@ class RunningVllm:
         """vLLM's series, without what else is in the process's registry."""
         from vllm.v1.metrics.prometheus import get_prometheus_registry
 
-        return generate_latest(_Selected(get_prometheus_registry()))
+        return render(_Selected(get_prometheus_registry()))
 
     def _core_pids(self) -> list[int]:
         manager = self.client.engine_core.resources.engine_manager

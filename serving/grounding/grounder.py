@@ -8,7 +8,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from monitoring import semconv
 from monitoring.metrics import GatewayMetrics, RetrievalRecord
+from monitoring.spans import Span, spanning
 from retrieval.errors import KnowledgeClientError
 from serving.accounting import Call, Generation
 from serving.config import RetrievalSettings
@@ -21,6 +23,7 @@ from serving.grounding.prompt import CountTokens, ground, question_text
 from serving.grounding.responses import ResponseCleaner, finish_response
 from serving.knowledge.joining import joined
 from serving.knowledge.protocol import FoundPassage, KnowledgeClient, SearchRequest, SearchResult, least_similarity
+from serving.observability.failures import named
 from serving.tasks import Resolution
 
 logger = logging.getLogger(__name__)
@@ -114,15 +117,18 @@ class Grounder:
             raise RetrievalUnavailable(_DOWN) from haul.down
         contract = generation.contract is not None
         cites = settings.citations if settings.citations is not None else not contract
-        folded = ground(
-            call.endpoint,
-            body,
-            joined(haul.lists),
-            max_tokens=settings.max_tokens,
-            count_tokens=self._count_tokens,
-            cite=cites,
-            admit=settings.when_empty != "answer" and haul.down is None,
-        )
+        with spanning(semconv.GROUND) as span:
+            folded = ground(
+                call.endpoint,
+                body,
+                joined(haul.lists),
+                max_tokens=settings.max_tokens,
+                count_tokens=self._count_tokens,
+                cite=cites,
+                admit=settings.when_empty != "answer" and haul.down is None,
+            )
+            if span is not None:
+                span.describe({semconv.PASSAGES: len(folded.passages), semconv.PASSAGE_TOKENS: folded.tokens})
         outcome = _outcome(haul, settings, found=bool(folded.passages))
         generation.grounded = Grounded(outcome, folded.passages, question, cites, contract, call.body, haul.call)
         now = time.time()
@@ -141,7 +147,8 @@ class Grounder:
         if (task := inquiry.task) is not None:
             request = SearchRequest(task.knowledge, question, task.top_k, access, task.filters, task.min_score)
             try:
-                result = await self._ask(request, settings.timeout_s)
+                source = task.knowledge[0] if len(task.knowledge) == 1 else None
+                result = await self._ask(request, settings.timeout_s, source)
                 haul.add(result, result.passages)
             except Exception as error:
                 # A store or filter that the task itself names and that is wrong is no fault of the caller's.
@@ -152,7 +159,7 @@ class Grounder:
                 search.stores, question, search.most, access, search.filters, least_similarity(search.threshold)
             )
             try:
-                result = await self._ask(request, settings.timeout_s)
+                result = await self._ask(request, settings.timeout_s, None)
                 haul.call.found = list(result.passages)
                 haul.add(result, haul.call.found)
             except KnowledgeClientError:
@@ -162,11 +169,19 @@ class Grounder:
                 _note_down(haul, error)
         return haul
 
-    async def _ask(self, request: SearchRequest, timeout_s: float) -> SearchResult:
+    async def _ask(self, request: SearchRequest, timeout_s: float, source: str | None) -> SearchResult:
+        """``source``: the one knowledge base that is searched, where the configuration names it."""
         if self._knowledge is None:
             raise RetrievalUnavailable("retrieval is not configured")
-        async with asyncio.timeout(timeout_s):
-            return await self._knowledge.search(request)
+        with spanning(semconv.retrieval_span(source), kind="client") as span:
+            if span is not None:
+                span.describe({semconv.GEN_AI_OPERATION: semconv.RETRIEVAL, semconv.GEN_AI_TOP_K: float(request.k)})
+            began_ns = time.time_ns()
+            async with asyncio.timeout(timeout_s):
+                result = await self._knowledge.search(request)
+            if span is not None:
+                _tell(span, request, result, began_ns)
+        return result
 
 
 def finish_answer(grounded: Grounded, endpoint: Endpoint, answer: JsonObject) -> None:
@@ -196,6 +211,21 @@ def _outcome(haul: _Haul, settings: RetrievalSettings, *, found: bool) -> Outcom
     return Outcome.REFUSED if settings.when_empty == "refuse" else Outcome.EMPTY
 
 
+def _tell(span: Span, request: SearchRequest, result: SearchResult, began_ns: int) -> None:
+    """Describe a search, and its stages as parts. They were timed where the search ran: their order and lengths are
+    true, what lay between them is not known."""
+    # Only now: stores that a caller names are known to be some.
+    span.describe({semconv.GEN_AI_DATA_SOURCE: ",".join(request.stores), semconv.PASSAGES: len(result.passages)})
+    for stage, seconds in result.seconds.items():
+        ended_ns = began_ns + round(seconds * 1e9)
+        if (name := semconv.STAGE_SPANS.get(stage)) is not None:
+            part = span.child(name, began_ns=began_ns)
+            part.describe({semconv.STAGE: stage})
+            part.end(ended_ns)
+        began_ns = ended_ns
+
+
 def _note_down(haul: _Haul, error: Exception) -> None:
-    logger.warning("Retrieval did not answer: %s: %s", type(error).__name__, error)
+    # Not what the error says: a search engine quotes what it was asked.
+    logger.warning("Retrieval did not answer: %s", named(error))
     haul.down = error

@@ -1,5 +1,6 @@
 """Starting trainers: processes of their own, that step back for everything else and end with their parent."""
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Protocol
 from serving.jobs.folder import LOG
 from serving.process import family
 from serving.process.family import Identity
+from serving.process.priority import step_back
 
 WORKER = (sys.executable, "-m", "training.tuning.worker")
 """Called with the job's folder and ``--lifeline``: it ends, after a checkpoint, when its standard input closes."""
@@ -97,7 +99,7 @@ class ProcessLauncher:
     def _start(self, folder: Path, lock: int) -> "subprocess.Popen[bytes]":
         command = ["nice", "-n", str(self._niceness), *self._command, str(folder), "--lifeline"]
         with (folder / LOG).open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -106,6 +108,9 @@ class ProcessLauncher:
                 pass_fds=(lock,),
                 env={**os.environ, **self._environment},
             )
+        with contextlib.suppress(ProcessLookupError):
+            step_back(self._niceness, process.pid)
+        return process
 
     def _press(self, folder: Path, lock: int) -> None:
         """See to it that the trainer of a control plane that is gone ends: it should by itself."""

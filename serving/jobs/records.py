@@ -65,6 +65,25 @@ class Jobs:
         with self._database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 
+    def counts(self) -> dict[JobStatus, int]:
+        """How many jobs there are, by status."""
+        query = select(jobs.c.status, func.count()).group_by(jobs.c.status)
+        with self._database.reading() as connection:
+            return {JobStatus(status): int(count) for status, count in connection.execute(query)}
+
+    def heard_at(self, statuses: Iterable[JobStatus]) -> int | None:
+        """When something was last heard of the job that has been silent longest, Unix seconds.
+
+        Among the jobs in one of these states; None where there is none.
+        """
+        wanted = jobs.c.status.in_([one.value for one in statuses])
+        told = events.join(jobs, jobs.c.id == events.c.job_id)
+        last = select(func.max(events.c.created_at).label("at")).select_from(told)
+        each = last.where(wanted).group_by(events.c.job_id).subquery()
+        with self._database.reading() as connection:
+            at = connection.execute(select(func.min(each.c.at))).scalar_one()
+        return None if at is None else int(at)
+
     def startable(self) -> list[str]:
         """Jobs that want a trainer, in the order of their arrival."""
         query = select(jobs.c.id).where(jobs.c.status.in_([one.value for one in STARTABLE])).order_by(jobs.c.serial)

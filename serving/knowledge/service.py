@@ -36,6 +36,7 @@ from serving.knowledge.shelves import Shelves
 from serving.knowledge.store_records import Stores
 from serving.knowledge.tables import SCHEMA
 from serving.knowledge.views import Publisher, Views
+from serving.observability.audit import open_audit
 
 logger = logging.getLogger(__name__)
 
@@ -173,4 +174,4 @@ class KnowledgeService:
         if config.knowledge is not None:
             app.include_router(EmbeddingsApi(config.knowledge, settings_models).router())
         answer_errors(app)
-        return Guarded(app, Authenticator(config), lambda _: None)
+        return Guarded(app, Authenticator(config), lambda _: None, open_audit(config))

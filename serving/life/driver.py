@@ -171,8 +171,8 @@ class Driver:
     async def _scores(
         self, rollout: Rollout, policy: RolloutSettings, evidence: Evidence, *, forget: bool
     ) -> list[SampleScore]:
-        """New scores of samples. ``forget``: samples that still wait are of another phase or step, and go unscored."""
-        if policy.signals.samples is None:
+        """New scores of answers. ``forget``: samples that still wait are of another phase or step, and go unscored."""
+        if not policy.signals.scored:
             return []
         if forget:
             await self._run(lambda: self._samples.drop(rollout.id))

@@ -1,6 +1,7 @@
 """What the online signals of a rollout prove so far: one always-valid test for each, fed with what is new. Pure.
 
-Most signals are counts of bad outcomes; those of samples are scores, whose badness is one minus the score.
+Most signals are counts of bad outcomes; those of samples and of observed answers are scores, whose badness is one
+minus the score.
 
 The tests share one false alarm rate by Bonferroni's inequality: a signal of weight ``w`` among weights that add up to
 ``W`` is tested at ``alpha * w / W``, so that all of them together alarm falsely with probability ``alpha`` at most,
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 from adapters.rollout_types import RoleCounts, SampleScore
 from adapters.types import Alias, Role
 from serving.life.latency import FIRST_TOKEN, WHOLE, above, quantile_bucket, upper_edge
-from serving.settings.life import SAMPLED, RolloutSettings
+from serving.settings.life import SCORED, RolloutSettings
 
 ERRORS = "errors"
 """The signal that every request counts for which the server is answerable."""
@@ -202,8 +203,8 @@ class Evidence:
         self.places: dict[str, int] = {}
         """By source of scores: the place of the last one that was looked at."""
         if data is None:
-            rates = [name for name in watched if name not in SAMPLED]
-            means = [name for name in watched if name in SAMPLED]
+            rates = [name for name in watched if name not in SCORED]
+            means = [name for name in watched if name in SCORED]
             self._tests = {name: tests.make(self._alphas[name], self._margins[name]) for name in rates}
             self._seen = {name: _Seen() for name in rates}
             self._passed = {name: _Seen() for name in rates}
@@ -292,7 +293,7 @@ class Evidence:
             alpha=self._alphas[name],
             margin=self._margins[name],
             note=self._slow_note() if name == SLOW else "",
-            awaited=name not in SAMPLED,
+            awaited=name not in SCORED,
         )
 
     def _feed(self, name: str, now: _Seen) -> None:

@@ -10,6 +10,7 @@ from serving.auth import Caller
 from serving.config import GatewayConfig
 from serving.errors import ObjectNotFound
 from serving.life.observer import Observer
+from serving.observing.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,12 @@ class Feedback:
 
 
 class FeedbackDesk:
-    """Takes judgments of answers that adapters gave."""
+    """Takes judgments of answers that adapters gave. ``pipeline``: where they count for output quality."""
 
-    def __init__(self, config: GatewayConfig, observer: Observer, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self, config: GatewayConfig, observer: Observer, metrics: GatewayMetrics, pipeline: Pipeline | None = None
+    ) -> None:
+        self._pipeline = pipeline
         self._observer = observer
         self._metrics = metrics
         self._patience_s = config.life.flush_interval_s * 1.5
@@ -52,6 +56,8 @@ class FeedbackDesk:
                 param="id",
             )
         self._metrics.feedback_given(found.task, found.version, found.role, good=feedback.score >= BAD_BELOW)
+        if self._pipeline is not None:
+            self._pipeline.feedback(found.response_id, found.task, found.version, found.role, feedback.score)
         return found
 
     async def _record(self, caller: Caller, feedback: Feedback) -> AnsweredRequest | None:

@@ -21,6 +21,7 @@ from adapters.sample_records import SampleRecords
 from adapters.signal_records import SignalRecords
 from adapters.types import CatalogSnapshot, Role
 from monitoring.metrics import GatewayMetrics, RequestRecord
+from monitoring.spec import ANSWERED_OUTCOMES
 from serving.answers import FinishedText
 from serving.config import GatewayConfig
 from serving.life.latency import FIRST_TOKEN, WHOLE, bucket_of
@@ -39,7 +40,6 @@ _LONGEST_LEDGER = 50_000
 _LONGEST_ID = 256
 _TOOL_CALLS = ("tool_calls", "function_call")
 _BAD = ("server_error", "timeout", "unavailable")
-_GOOD = ("ok", "contract_violated")
 _BROKEN_OFF = "cancelled"
 
 T = TypeVar("T")
@@ -52,6 +52,7 @@ class Watch:
         only_copied: whether the request counts only where the candidate was given a copy: else the two would be
             compared on different requests.
         draft: what becomes of the request where it is a sample.
+        rollout: whose counts they are.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class Watch:
         refusal: str | None,
         only_copied: bool = False,
         draft: Draft | None = None,
+        rollout: int | None = None,
     ) -> None:
         self._counts = counts
+        self._rollout = rollout
         self._draft = draft
         self._has_contract = has_contract
         self._refusal = refusal
@@ -72,6 +75,11 @@ class Watch:
         """Whether the candidate was given a copy."""
         self._refused = False
         self._incomplete = False
+
+    @property
+    def rollout(self) -> int | None:
+        """The rollout that the request counts for; None where it counts for none."""
+        return None if self._only_copied and not self.copied else self._rollout
 
     def texts(self, texts: Iterable[FinishedText]) -> None:
         """Look at whole generated texts."""
@@ -100,7 +108,7 @@ class Watch:
         if record.outcome == _BROKEN_OFF:
             counts.took(*_latency(record))
             return
-        if record.outcome not in _GOOD:
+        if record.outcome not in ANSWERED_OUTCOMES:
             return
         counts.note("errors", bad=False)
         counts.note("refusal", bad=self._refused)
@@ -139,6 +147,11 @@ class Observer:
         self._failing = False
         # One thread: what callers say of answers is counted by reading and writing.
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="observer")
+
+    @property
+    def behind(self) -> bool:
+        """Whether what was counted could not be written lately."""
+        return self._failing
 
     # The request path
 
@@ -197,6 +210,7 @@ class Observer:
             refusal=None if retrieval is None else retrieval.refusal,
             only_copied=mark.phase is Phase.SHADOW and role is not Role.SHADOW,
             draft=None if asked is None else self._sampler.draw(mark, role, version, resolution.label, asked),
+            rollout=mark.id,
         )
 
     # Writing

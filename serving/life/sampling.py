@@ -114,7 +114,7 @@ def content_of(asked: Asked, answer: str, passages: Sequence[str], max_bytes: in
     """
     messages = messages_of(*asked)
     # Before anything is encoded: an image in a prompt has megabytes.
-    if messages is None or _letters(messages) > max_bytes:
+    if messages is None or letters(messages) > max_bytes:
         return None
     prompt = json.dumps(messages), json.dumps(list(passages))
     if sum(map(len, prompt)) > max_bytes - len(_FRAME):
@@ -159,13 +159,13 @@ def _plain(turn: JsonObject) -> JsonObject:
     return turn | {"content": "\n".join(str(text) for text in texts)}
 
 
-def _letters(value: Any) -> int:
-    """The length of all texts in a value."""
+def letters(value: Any) -> int:
+    """The length of all texts in plain data."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
-        return sum(map(_letters, value.values()))
-    return sum(map(_letters, value)) if isinstance(value, list) else 0
+        return sum(map(len, value)) + sum(map(letters, value.values()))
+    return sum(map(letters, value)) if isinstance(value, list | tuple) else 0
 
 
 def _times(settings: SamplesSettings) -> tuple[datetime, datetime]:

@@ -7,11 +7,11 @@ holds nothing of a prompt or an answer, error messages of endpoints included. It
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serving.process.priority import step_back
 from serving.settings.life import SUITE
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _read(content: str) -> "tuple[Case, Answer]":
 
 def main() -> int:
     """Entry point. The exit status."""
-    os.nice(_NICENESS)
+    step_back(_NICENESS)
     scorers = Scorers()
     for line in sys.stdin.buffer:
         answer = asyncio.run(scorers.answer(json.loads(line)))

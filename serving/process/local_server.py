@@ -15,6 +15,7 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
+from serving.observability.logs import drain_logs
 from serving.process.lifetime import die_with_parent
 from serving.process.orders import Orders
 from serving.process.replica import Replica, prepare_process, summary
@@ -89,6 +90,7 @@ def main() -> None:
     orders = Orders.read(arguments.orders)
     prepare_process(orders)
     status = uvloop.run(serve(orders, socket.socket(fileno=arguments.listener)))
+    drain_logs()
     sys.stderr.flush()
     # The engine is stopped and its processes are gone; threads that libraries left behind must not hold us up.
     os._exit(status)

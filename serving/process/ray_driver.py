@@ -17,6 +17,7 @@ from ray import serve
 
 from serving.config import GatewayConfig
 from serving.deployments import APPLICATION, build_application
+from serving.observability.logs import drain_logs
 from serving.process import family
 from serving.process.family import Identity
 from serving.process.lifetime import die_with_parent
@@ -172,6 +173,7 @@ def main() -> None:
         logger.exception("could not start")
         reporter.failed(f"Ray could not be started: {error}")
         status = 1
+    drain_logs()
     sys.stderr.flush()
     # The main process ends what is left of Ray, faster than Ray does.
     os._exit(status)

@@ -11,6 +11,7 @@ from adapters.errors import CatalogUnavailable
 from serving.config import GatewayConfig
 from serving.gateway import Gateway, build_gateway
 from serving.knowledge.endpoint import Knowledge
+from serving.observability.logs import drain_logs, open_log, set_up_logging
 from serving.process.inflight import InFlight
 from serving.process.orders import Orders
 from serving.process.reports import Reporter
@@ -68,6 +69,7 @@ class Replica:
         await self.app.wait_until_idle(_LAST_WORDS_S)
         # One turn of the loop, for the server to write what the app has sent.
         await asyncio.sleep(0)
+        drain_logs()
         os._exit(EXIT_ENGINE_DEAD)
 
 
@@ -107,11 +109,7 @@ def prepare_process(orders: Orders, name: str | None = None) -> None:
     ``name``, to standard error.
     """
     to_file = name is not None and orders.logs.is_dir()
-    handler = logging.FileHandler(orders.logs / f"{name}.log") if to_file else logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    set_up_logging(orders.config.logging, open_log(orders.logs / f"{name}.log" if to_file else None))
     if orders.folder.is_dir():
         os.chdir(orders.folder)
     if orders.omp_threads is None:

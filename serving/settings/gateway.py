@@ -13,8 +13,12 @@ from serving.settings.base import NAME_PATTERN, PATTERN_HINTS, Items, Name, Sett
 from serving.settings.engine import EngineSettings, ModelSettings, OpenAIEngineSettings, VllmEngineSettings
 from serving.settings.knowledge import KnowledgeSettings
 from serving.settings.life import FeedbackSettings, LifeSettings, RolloutSettings
+from serving.settings.logging import AuditSettings, LoggingSettings
+from serving.settings.metrics import MetricsSettings
+from serving.settings.monitoring import MonitoringSettings, QualitySettings
 from serving.settings.server import ApiKey, LimitSettings, ServerSettings
 from serving.settings.tasks import TaskSettings
+from serving.settings.tracing import TracingSettings
 from serving.settings.training import TrainingSettings
 
 _RELATIVE_SQLITE = re.compile(r"^(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:)(.+)$")
@@ -42,6 +46,12 @@ class GatewayConfig(Settings):
     training: TrainingSettings | None = Field(default=None, description="Fine-tuning jobs. Absent: none are taken.")
     life: LifeSettings = Field(default_factory=LifeSettings, description="Examinations and automatic rollouts.")
     feedback: FeedbackSettings = Field(default_factory=FeedbackSettings, description="Feedback of callers.")
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="What is measured, and who reads it.")
+    monitoring: MonitoringSettings | None = Field(
+        default=None, description="Drift and output quality. Absent: no answer is observed."
+    )
+    logging: LoggingSettings = Field(default_factory=LoggingSettings, description="Logs and the audit log.")
+    tracing: TracingSettings = Field(default_factory=TracingSettings, description="Traces.")
     state: StateSettings = Field(default_factory=StateSettings, description="State database.")
     artifacts: ArtifactSettings = Field(default_factory=ArtifactSettings, description="Artifact store.")
     api_keys: Items[ApiKey] = Field(default=(), description="Keys that callers authenticate with.")
@@ -97,7 +107,9 @@ class GatewayConfig(Settings):
                 "adapters": self.adapters.model_copy(update=adapters),
                 "state": self.state.model_copy(update={"url": state_url}),
                 "life": self.life.model_copy(update={"folder": absolute_path(self.life.folder, base)}),
+                "logging": self.logging.model_copy(update={"audit": _absolute_audit(self.logging.audit, base)}),
                 "artifacts": self.artifacts.model_copy(update={"url": artifacts}),
+                "monitoring": None if self.monitoring is None else self.monitoring.with_absolute_paths(base),
             }
         )
 
@@ -108,6 +120,8 @@ class GatewayConfig(Settings):
             *self._adapter_problems(),
             *self._knowledge_problems(),
             *self._training_problems(),
+            *self._objective_problems(),
+            *self._monitoring_problems(),
             *self._authentication_problems(),
         ]
         if problems:
@@ -156,6 +170,35 @@ class GatewayConfig(Settings):
         if self.training is not None and not self.serves_adapters:
             yield "`training`: what a job makes is an adapter, and this configuration serves none"
 
+    def _objective_problems(self) -> Iterator[str]:
+        for name, task in self.tasks.items():
+            if task.slo is not None and not self.metrics.enabled:
+                yield f"`tasks.{name}.slo`: with `metrics.enabled: false` no request is counted"
+
+    def _monitoring_problems(self) -> Iterator[str]:
+        watched = self.monitoring is not None and self.monitoring.quality is not None
+        for name, policy in self.adapters.rollouts.items():
+            if policy.signals.quality is not None and not watched:
+                place = f"adapters.rollouts.{name}.signals.quality"
+                yield f"`{place}`: no answer is checked; add a section `monitoring: {{}}`"
+        known = {*self.tasks, self.model.public_name, *self.adapters.rollouts}
+        known |= {source.name for source in self.adapters.preload}
+        known |= {task.adapter for task in self.tasks.values() if task.adapter is not None}
+        tasks = {} if self.monitoring is None else self.monitoring.tasks
+        for name, own in tasks.items():
+            if name not in known:
+                yield f"`monitoring.tasks.{name}`: there is no task or adapter of that name in this configuration"
+            if own.quality is not None:
+                yield from self._logprob_problems(f"monitoring.tasks.{name}.quality", own.quality)
+        if self.monitoring is not None and self.monitoring.quality is not None:
+            yield from self._logprob_problems("monitoring.quality", self.monitoring.quality)
+
+    def _logprob_problems(self, place: str, quality: QualitySettings) -> Iterator[str]:
+        """An engine refuses every request that asks for more than it gives."""
+        most = self.engine.args.get("max_logprobs") if isinstance(self.engine, VllmEngineSettings) else None
+        if isinstance(most, int) and 0 <= most < (quality.logprobs or 0):
+            yield f"`{place}.logprobs`: the engine gives {most} at most (`engine.args.max_logprobs`)"
+
     def _authentication_problems(self) -> Iterator[str]:
         if self.authentication_required and not self.api_keys:
             why = (
@@ -170,6 +213,10 @@ class GatewayConfig(Settings):
                 f"`server.authentication`: is `off` while other machines can reach `server.host` {self.server.host}; "
                 "set it to `required`, or set `server.allow_unauthenticated: true` if that is meant"
             )
+
+
+def _absolute_audit(audit: AuditSettings, base: Path) -> AuditSettings:
+    return audit.model_copy(update={"file": absolute_path(audit.file, base)})
 
 
 def _absolute_suites(policy: RolloutSettings, base: Path) -> RolloutSettings:

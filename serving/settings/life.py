@@ -9,8 +9,11 @@ from serving.settings.base import URL_PATTERN, FilePath, Items, Settings
 
 SUITE = "suite"
 JUDGE = "judge"
+QUALITY = "quality"
 SAMPLED = (SUITE, JUDGE)
-"""Signals that are scores of sampled answers."""
+"""Signals that are scores of sampled answers, which are kept until they have one."""
+SCORED = (*SAMPLED, QUALITY)
+"""Signals that are scores, whose means are compared; the others are counts of bad outcomes."""
 
 
 class SignalSettings(Settings):
@@ -51,8 +54,8 @@ class SuiteScoreSettings(ScoreSettings):
     )
 
 
-class JudgeScoreSettings(ScoreSettings):
-    """Sampled answers graded by a judge model. It is sent prompts and answers."""
+class JudgeSettings(Settings):
+    """A judge model, and what it judges by."""
 
     url: str = Field(pattern=URL_PATTERN, description="Any OpenAI-compatible endpoint, without credentials in it.")
     model: str = Field(min_length=1, description="The judge, by its name there.")
@@ -63,12 +66,6 @@ class JudgeScoreSettings(ScoreSettings):
     api_key_env: str | None = Field(
         default=None, min_length=1, description="Environment variable with the judge's key, in the control plane."
     )
-    requests_per_hour: int = Field(
-        default=120,
-        ge=2,
-        description="Verdicts that are asked for within any hour at most, as many of either version."
-        " Once they are spent the signal is silent.",
-    )
     timeout_s: float = Field(default=60.0, gt=0, description="Limit for one verdict, in seconds.")
 
     @field_validator("url")
@@ -77,6 +74,25 @@ class JudgeScoreSettings(ScoreSettings):
         if "@" in value.partition("://")[2].partition("/")[0] or "?" in value:
             raise ValueError("must hold no credentials: name an environment variable in `api_key_env`")
         return value
+
+
+class JudgeScoreSettings(JudgeSettings, ScoreSettings):
+    """Sampled answers graded by a judge model. It is sent prompts and answers."""
+
+    requests_per_hour: int = Field(
+        default=120,
+        ge=2,
+        description="Verdicts that are asked for within any hour at most, as many of either version."
+        " Once they are spent the signal is silent.",
+    )
+
+
+class QualityScoreSettings(ScoreSettings):
+    """Observed answers scored by the checks of output quality, see the section `monitoring`."""
+
+    per_minute: int = Field(
+        default=60, ge=1, description="Answers of one version that a replica scores in a minute at most."
+    )
 
 
 class SamplesSettings(Settings):
@@ -136,6 +152,10 @@ class SignalsSettings(Settings):
     feedback: SignalSettings | None = Field(
         default=SignalSettings(margin=0.05), description="Answers that their callers judged below one half."
     )
+    quality: QualityScoreSettings | None = Field(
+        default=None,
+        description="Scores of observed answers by the checks of `monitoring.quality`; needs that section.",
+    )
     samples: SamplesSettings | None = Field(
         default=None,
         description="Scores of sampled answers. Absent: none is taken, and no prompt or answer is kept.",
@@ -147,6 +167,11 @@ class SignalsSettings(Settings):
         found = {name: getattr(self, name) for name in type(self).model_fields if name != "samples"}
         sampled: dict[str, SignalSettings] = {} if self.samples is None else self.samples.signals
         return {name: settings for name, settings in found.items() if settings is not None} | sampled
+
+    @property
+    def scored(self) -> bool:
+        """Whether some signal is made of scores."""
+        return self.samples is not None or self.quality is not None
 
     @model_validator(mode="after")
     def _some_signal_is_watched(self) -> Self:

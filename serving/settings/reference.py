@@ -82,7 +82,9 @@ Rules of the file:
 | `LORAPLEX_CONFIG` | The configuration file, where a command is not given one. |
 | `LORAPLEX_API_KEY` | The key that `loraplex adapters` presents to the gateway. |
 | the one that `engine.api_key_env` names | The key for a remote engine. |
+| the one that `metrics.token_env` names | The token of scrapers. |
 | `PGPASSWORD`, `AWS_ACCESS_KEY_ID` and their kind | Read by the database driver and by the artifact store themselves. |
+| `OTEL_EXPORTER_OTLP_HEADERS` and its kind | Read by the exporter of traces itself, where `tracing.enabled` is true. |
 
 A task's `adapter` need not be preloaded: until somebody adds and promotes one, the task answers 404.
 """

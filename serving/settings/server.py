@@ -33,6 +33,12 @@ class ServerSettings(Settings):
     drain_timeout_s: float = Field(
         default=30.0, ge=0, description="How long a stop waits for requests in flight, in seconds."
     )
+    status_page: Literal["admin", "public", "off"] = Field(
+        default="admin",
+        description="Who may see `/status`, the page about adapters, replicas and the last changes. `admin`: keys with "
+        "the admin role, which a browser asks for. `public`: anybody who reaches the address; the page names who made "
+        "each change and why. `off`: it does not exist.",
+    )
 
     @property
     def is_loopback(self) -> bool:

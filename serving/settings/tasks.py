@@ -9,12 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from serving.settings.base import Items, Name, Settings
 from serving.settings.problems import phrase
 from serving.settings.retrieval import RetrievalSettings
+from serving.settings.slo import SloSettings
 
 
 class OutputContract(Settings):
     """The shape that a task's answers must have: enforced while decoding, validated again at the end."""
 
-    json_schema: dict[str, Any] | None = Field(default=None, description="A JSON Schema that the answer satisfies.")
+    json_schema: dict[str, Any] | None = Field(
+        default=None,
+        description="A JSON Schema that the answer satisfies. vLLM writes properties in the order that they have here: "
+        "let it be the one that adapters were trained on.",
+    )
     regex: str | None = Field(default=None, description="A regular expression that the whole answer matches.")
     choice: Items[str] | None = Field(default=None, description="The answer is one of these strings.")
     grammar: str | None = Field(default=None, description="An EBNF grammar that the answer is derived from.")
@@ -124,6 +129,12 @@ class TaskSettings(Settings):
     retrieval: RetrievalSettings | None = Field(
         default=None, description="The knowledge that answers are taken from. Default: none is searched."
     )
+    log_texts: bool = Field(
+        default=False,
+        description="Whether prompts and answers are logged, redacted: what looks like an e-mail address, a payment "
+        "card, a phone number, a key or a token is replaced.",
+    )
+    slo: SloSettings | None = Field(default=None, description="What it promises. Default: nothing is counted.")
 
     @field_validator("sampling")
     @classmethod

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import socket
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,15 +20,22 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from adapters.errors import PoolSaturated
-from adapters.types import AdapterVersion, Alias, CatalogSnapshot
+from adapters.types import AdapterVersion, Alias, CatalogSnapshot, Tier
+from monitoring.exposition import Format
 from monitoring.metrics import GatewayMetrics
+from monitoring.spans import Tracer, exemplar_trace_id
 from serving.api.app import Apps, build_api
 from serving.auth import Authenticator
 from serving.config import GatewayConfig, parse_config
 from serving.engine.fake import FakeEngine
 from serving.engine.protocol import EngineRequest, JsonObject
+from serving.errors import ReplicaNotFound
 from serving.generate import Generator
 from serving.knowledge.protocol import KnowledgeClient
+from serving.loading import Load
+from serving.objectives import objectives_of
+from serving.observing.pipeline import Pipeline
+from serving.observing.process import ObservingWorker
 
 BASE = "fake-base"
 STABLE = "triage@11111111"
@@ -79,6 +87,7 @@ class MemoryResidency:
         self._engine = engine
         self._folder = folder
         self._loaded: set[str] = set()
+        self.loads: dict[str, Load] = {}
 
     async def acquire(self, version: str, timeout_s: float) -> None:
         """Raises PoolSaturated for what ``saturated`` names."""
@@ -86,13 +95,19 @@ class MemoryResidency:
             raise PoolSaturated(f"no place for {version} within {timeout_s:g} s")
         if version not in self._loaded:
             self._loaded.add(version)
+            began = time.perf_counter()
             await self._engine.load_adapter(version, self._folder)
+            self.loads[version] = Load(began, time.perf_counter(), Tier.DISK)
         self.held[version] += 1
 
     def release(self, version: str) -> None:
         """Undo one ``acquire``."""
         self.held[version] -= 1
         assert self.held[version] >= 0
+
+    def last_load(self, version: str) -> Load | None:
+        """What ``acquire`` did for it first."""
+        return self.loads.get(version)
 
 
 class SteppedEngine(FakeEngine):
@@ -130,11 +145,18 @@ class StubStatus:
     def __init__(self, metrics: GatewayMetrics) -> None:
         self.ready = True
         self.message = "ready"
+        self.warnings: tuple[str, ...] = ()
         self._metrics = metrics
 
-    async def metrics_text(self) -> bytes:
-        """The gateway's own metrics."""
-        return self._metrics.render()
+    async def metrics_text(self, form: Format = Format.TEXT, replica: str | None = None) -> bytes:
+        """The gateway's own metrics. Raises ReplicaNotFound for any name but its own."""
+        if replica not in (None, "self", "test"):
+            raise ReplicaNotFound("No replica of that name reported lately.", param="replica")
+        return self._metrics.render(form)
+
+    async def replicas(self) -> list[str]:
+        """Itself."""
+        return ["test"]
 
 
 async def control(scope: Scope, receive: Receive, send: Send) -> None:
@@ -160,6 +182,7 @@ class RunningGateway:
     metrics: GatewayMetrics
     generator: Generator
     http: httpx.AsyncClient
+    pipeline: Pipeline | None = None
 
     def sdk(self, key: str = "none") -> openai.AsyncOpenAI:
         """The official client, without its retries."""
@@ -229,24 +252,32 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def run_gateway(
-    config: GatewayConfig, folder: Path, knowledge: KnowledgeClient | None = None
+    config: GatewayConfig,
+    folder: Path,
+    knowledge: KnowledgeClient | None = None,
+    observing: ObservingWorker | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[RunningGateway]:
-    """Serve on a free port of loopback."""
+    """Serve on a free port of loopback. ``observing``: where records of finished requests go, when they are flushed."""
     engine = SteppedEngine()
     await engine.start(lambda line: None)
     residency = MemoryResidency(engine, folder)
     residency.snapshot = snapshot(Alias("triage", stable=STABLE), extra=(CANARY, SHADOW))
-    metrics = GatewayMetrics(CollectorRegistry(), replica="test")
-    generator = Generator(config, engine, residency, metrics, knowledge=knowledge)
+    objectives = objectives_of(config)
+    metrics = GatewayMetrics(CollectorRegistry(), replica="test", objectives=objectives, trace=exemplar_trace_id)
+    pipeline = None
+    if observing is not None and config.monitoring is not None:
+        pipeline = Pipeline(config.monitoring, metrics, observing)
+    generator = Generator(config, engine, residency, metrics, knowledge=knowledge, pipeline=pipeline)
     status = StubStatus(metrics)
-    app = build_api(generator, config, Authenticator(config), metrics, status, Apps(control, None))
+    app = build_api(generator, config, Authenticator(config), metrics, status, Apps(control, None), None, tracer)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         server = _Server(uvicorn.Config(app, lifespan="off", http="httptools", log_level="critical"))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             async with httpx.AsyncClient(base_url=url, timeout=10) as http:
-                yield RunningGateway(url, engine, residency, status, metrics, generator, http)
+                yield RunningGateway(url, engine, residency, status, metrics, generator, http, pipeline)
         finally:
             engine.gate.set()
             await generator.drain(5)

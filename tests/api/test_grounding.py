@@ -353,6 +353,7 @@ async def test_the_composition_root_hands_the_client_on(tmp_path: Path, knowledg
         knowledge={},
         engine={"kind": "openai", "url": "http://127.0.0.1:9/v1"},
         state={"url": f"sqlite:///{tmp_path}/state.db"},
+        logging={"audit": {"file": f"{tmp_path}/audit.jsonl"}},
         artifacts={"url": str(tmp_path / "artifacts")},
         adapters={"enabled": False, "cache_dir": str(tmp_path / "cache")},
     )

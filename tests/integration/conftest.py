@@ -106,6 +106,7 @@ async def live(
                 "sum": {"output": {"grammar": 'root ::= "1+" [2-4] "=" [0-9]'}},
             },
             "state": {"url": f"sqlite:///{folder}/state.db"},
+            "logging": {"audit": {"file": f"{folder}/audit.jsonl"}},
             "artifacts": {"url": str(folder / "artifacts")},
         }
     )

@@ -42,6 +42,7 @@ def config_in(folder: Path) -> GatewayConfig:
         {
             "model": {"id": str(make_chat_model(folder / BASE))},
             "state": {"url": f"sqlite:///{folder}/state.db"},
+            "logging": {"audit": {"file": f"{folder}/audit.jsonl"}},
             "artifacts": {"url": str(folder / "artifacts")},
             "adapters": {"cache_dir": str(folder / "cache"), "sync_interval_s": 0.02},
             "training": {"folder": str(folder / "jobs")},

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from monitoring.json_schemas import of_one_dialect
 from training.data.problems import refuse
 from training.data.strict_json import parse_json
 from training.errors import RowInvalid
-from training.schemas import of_one_dialect
 
 Json = dict[str, Any]
 ToolName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]

@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from monitoring.json_text import parse_json
 from training.errors import SuiteInvalid
-from training.evaluation.json_values import parse_json
 from training.evaluation.strict import Strict, describe
 from training.evaluation.types import Case, Json
 

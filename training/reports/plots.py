@@ -1,10 +1,12 @@
 """Plots as inline SVG: the same data give the same bytes, and colours follow the page that they stand on."""
 
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 import matplotlib as mpl
@@ -48,6 +50,7 @@ _STYLE: Any = {
 }
 _WIDTH = 7.4
 _ROW = 0.42
+_DAY_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,28 @@ class Interval:
     """``good``, ``bad``, ``unsure``, ``plain`` or ``quiet``."""
     mark: float | None = None
     """A threshold of this line's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a timeline."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    """Moments in Unix seconds, growing, and values."""
+    colour: int | None = None
+    """Lines of one number have one colour; None: the next one in turn."""
+    dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened, on a timeline."""
+
+    at: float
+    """Unix seconds."""
+    label: str
+    """A number or a few letters."""
 
 
 def intervals(rows: Sequence[Interval], *, label: str, zero: bool = False) -> str:
@@ -108,6 +133,84 @@ def bars(rows: Mapping[str, Mapping[str, float]], *, label: str, tones: Mapping[
         if parts:
             figure.legend(loc="outside upper center", ncols=min(4, len(parts)), fontsize=9.5)
         return _svg(figure)
+
+
+def timeline(
+    lines: Sequence[Line],
+    *,
+    label: str,
+    start: float,
+    end: float,
+    marks: Sequence[Mark] = (),
+    gap_s: float = math.inf,
+    most: float | None = None,
+) -> str:
+    """Values over time, in UTC, with what happened as upright lines.
+
+    Args:
+        label: of the axis of values, which begins at 0 or, where there are some, with negative values.
+        start: where the axis of time begins, in Unix seconds.
+        end: where it ends.
+        gap_s: points that are further apart, in seconds, are not joined.
+        most: where the axis of values ends; None: with the largest value.
+    """
+    with _figure(2.9) as (figure, axes):
+        drawn: list[Any] = []
+        for place, line in enumerate(lines):
+            colour = _SERIES[(place if line.colour is None else line.colour) % len(_SERIES)]
+            moments, values = _broken(line.points, gap_s)
+            drawn += axes.plot(
+                moments,
+                values,
+                color=colour,
+                linewidth=1.1 if line.dashed else 1.7,
+                linestyle="--" if line.dashed else "-",
+                marker=".",
+                markersize=2.5,
+            )
+        for mark in marks:
+            at = mark.at / _DAY_S
+            axes.axvline(at, color=_QUIET, linewidth=0.9, linestyle=":")
+            axes.text(at, 1.01, mark.label, transform=axes.get_xaxis_transform(), ha="center", fontsize=8, color=_QUIET)
+        _date_axis(axes, start, end)
+        axes.set_ylim(min((0.0, *(value for line in lines for _, value in line.points))), most)
+        axes.set_ylabel(label)
+        axes.grid(axis="y", linewidth=0.6)
+        axes.set_axisbelow(True)
+        if drawn:
+            names = [_legible(line.label) for line in lines]
+            figure.legend(drawn, names, loc="outside upper center", ncols=min(3, len(names)), fontsize=9)
+        return _svg(figure)
+
+
+def _broken(points: Sequence[tuple[float, float]], gap_s: float) -> tuple[list[float], list[float]]:
+    """Days and values, with a hole wherever two points are further apart than ``gap_s``."""
+    moments: list[float] = []
+    values: list[float] = []
+    before = math.inf
+    for at, value in points:
+        if at - before > gap_s:
+            moments.append((before + at) / 2 / _DAY_S)
+            values.append(math.nan)
+        moments.append(at / _DAY_S)
+        values.append(value)
+        before = at
+    return moments, values
+
+
+def _date_axis(axes: Any, start: float, end: float) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(tz=UTC, maxticks=9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
+    axes.set_xlim(start / _DAY_S, end / _DAY_S)
+    axes.set_xlabel("UTC")
+
+
+def _legible(label: str) -> str:
+    """The label as a legend shows it: one that begins with an underscore would be left out."""
+    return f" {label}" if label.startswith("_") else label
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def _accept_or_reject(folder: Path, base: BaseModelSpec) -> None:
         validate(folder, base, LIMITS)
 
 
-fuzzing = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzzing = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @fuzzing

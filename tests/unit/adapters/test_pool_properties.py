@@ -231,6 +231,6 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 PoolMachine.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=120, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
 )
 TestPoolHoldsWhateverHappens = PoolMachine.TestCase

@@ -9,6 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.catalogue import CATALOGUE, GATEWAY, MetricSpec
 from monitoring.metrics import GatewayMetrics, RequestRecord, RetrievalRecord
+from monitoring.observer_metrics import OBSERVED, ObserverMetrics, Signal, Standing
+from monitoring.slo import Objective
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Rolled:
 
 @pytest.fixture
 def metrics() -> GatewayMetrics:
-    return GatewayMetrics(CollectorRegistry(), replica="r1")
+    objectives = [Objective("support", "availability", 0.999)]
+    return GatewayMetrics(CollectorRegistry(), replica="r1", objectives=objectives)
 
 
 def _families(metrics: GatewayMetrics) -> dict[str, Metric]:
@@ -68,6 +71,8 @@ def _record_everything(metrics: GatewayMetrics) -> None:
             completion_tokens=3,
             contract_violation="mismatch",
             stream_error=True,
+            admission_s=0.001,
+            engine_queue_s=0.02,
         )
     )
     metrics.shadow_finished(RequestRecord("support", "triage@2", "shadow", duration_s=0.5, engine_s=0.5))
@@ -86,6 +91,28 @@ def _record_everything(metrics: GatewayMetrics) -> None:
     metrics.answer_forgotten()
     metrics.rollout_decided("triage", "canary")
     metrics.set_rollouts([Rolled("triage", "triage@2")])
+    metrics.set_build("1.0", "0.29.0", "base")
+    metrics.set_missing_engine_series(["vllm:gone"])
+    metrics.spans_ended("exported", 3)
+    metrics.log_lines_lost(1)
+    metrics.request_refused("not\nprintable")
+    _record_observations(ObserverMetrics(metrics))
+
+
+def _record_observations(metrics: ObserverMetrics) -> None:
+    metrics.counted(OBSERVED, 2)
+    metrics.checked("support", "triage@1", "stable", "refusal", good=1, bad=1)
+    metrics.confident("support", "triage@1", logprob=-0.5, entropy=0.7)
+    metrics.took(0.2)
+    metrics.set_up(up=True)
+    metrics.show(
+        Standing(
+            (Signal("support", "topics", 0.01, 0.2, detected=True),),
+            {("support", "live"): 200},
+            {("support", "triage@1"): 0.9},
+            {("support", "triage@1", "refusal"): 0.5},
+        )
+    )
 
 
 @pytest.mark.parametrize("spec", CATALOGUE, ids=lambda spec: spec.name)
@@ -98,6 +125,7 @@ def test_a_name_follows_the_conventions(spec: MetricSpec) -> None:
     if spec.unit == "seconds":
         assert spec.name.endswith("_seconds")
     assert "replica" not in spec.labels
+    assert spec.samples == (len(spec.buckets) + 3 if spec.buckets else 1)
 
 
 def test_names_are_unique() -> None:
@@ -158,10 +186,16 @@ def test_residency_is_replaced_as_a_whole(metrics: GatewayMetrics) -> None:
     assert _value(metrics, "loraplex_adapter_requests_in_flight", adapter="a@1") == 0
 
 
-def test_a_forgotten_adapter_leaves_no_series_and_may_come_back(metrics: GatewayMetrics) -> None:
+def test_a_forgotten_version_leaves_no_count_and_may_come_back(metrics: GatewayMetrics) -> None:
     _record_everything(metrics)
-    metrics.forget_adapter("triage@1")
-    assert b'adapter="triage@1"' not in metrics.render()
+    metrics.set_residency([])
+    metrics.forget({"triage@1"})
+    left = {
+        family.name
+        for family in _families(metrics).values()
+        if any(sample.labels.get("adapter") == "triage@1" for sample in family.samples)
+    }
+    assert left == {"loraplex_quality_score_ratio", "loraplex_quality_part_ratio"}
     metrics.request_started("support")
     metrics.request_finished(RequestRecord("support", "triage@1", "stable"))
     metrics.set_residency([Held("triage@1")])

@@ -84,3 +84,39 @@ def test_a_star_grants_everything_but_administration(config: GatewayConfig) -> N
 
 def test_a_caller_without_models_may_use_none() -> None:
     assert not Caller("x", frozenset()).may_use("support")
+
+
+def test_scrapers_and_administrators_read_the_metrics(config: GatewayConfig) -> None:
+    authenticator = Authenticator(config, metrics_token="sk-scrape")
+    assert authenticator.admit_scraper("Bearer sk-scrape").name == "metrics"
+    assert authenticator.admit_scraper("Bearer sk-ops").name == "ops"
+    with pytest.raises(PermissionDenied):
+        authenticator.admit_scraper("Bearer sk-web")
+    for header in (None, "", "Bearer sk-scrap", "Basic sk-scrape"):
+        with pytest.raises(AuthenticationFailed):
+            authenticator.admit_scraper(header)
+
+
+def test_the_scrapers_token_is_no_key(config: GatewayConfig) -> None:
+    authenticator = Authenticator(config, metrics_token="sk-scrape")
+    with pytest.raises(AuthenticationFailed):
+        authenticator.authenticate("Bearer sk-scrape")
+    caller = authenticator.admit_scraper("Bearer sk-scrape")
+    assert not caller.admin
+    assert not caller.may_use("support")
+
+
+def test_without_a_token_the_metrics_are_for_administrators(config: GatewayConfig) -> None:
+    assert Authenticator(config).admit_scraper("Bearer sk-ops").name == "ops"
+    with pytest.raises(PermissionDenied):
+        Authenticator(config).admit_scraper("Bearer sk-web")
+
+
+def test_a_token_is_asked_for_where_authentication_is_off() -> None:
+    config = parse_config({"model": {"id": "m"}})
+    assert Authenticator(config).admit_scraper(None) is ANYONE
+    guarded = Authenticator(config, metrics_token="sk-scrape")
+    assert guarded.admit_scraper("Bearer sk-scrape").name == "metrics"
+    with pytest.raises(AuthenticationFailed):
+        guarded.admit_scraper(None)
+    assert guarded.authenticate(None) is ANYONE

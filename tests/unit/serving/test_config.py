@@ -202,6 +202,10 @@ def test_problems_across_sections_are_told_at_once() -> None:
         ),
         ({"tasks": {"t": {"sampling": {"temperature": "0"}}}}, "`tasks.t.sampling.temperature`: must be a number"),
         ({"tasks": {"t": {"sampling": {"stream": True}}}}, "`tasks.t.sampling.stream`: cannot be a default: "),
+        (
+            {"tasks": {"t": {"slo": {"availability": 0.99}}}, "metrics": {"enabled": False}},
+            "`tasks.t.slo`: with `metrics.enabled: false` no request is counted",
+        ),
         ({"state": {"url": "mysql://h/d"}}, "`state.url`: `mysql` is not supported; use `sqlite` or `postgresql`"),
         ({"state": {"url": "state.db"}}, "`state.url`: is not a database URL such as "),
         ({"artifacts": {"url": "s4://b"}}, "`artifacts.url`: fsspec knows no protocol `s4`"),

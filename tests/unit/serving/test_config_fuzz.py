@@ -44,13 +44,13 @@ def _use(data: dict[str, Any]) -> None:
 
 
 @given(_MAPPINGS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_mapping_raises_anything_else(data: dict[str, Any]) -> None:
     _use(data)
 
 
 @given(st.sampled_from(_PLACES), _VALUES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_value_at_a_real_place_raises_anything_else(place: str, value: Any) -> None:
     data: dict[str, Any] = {"model": {"id": "org/base"}}
     *sections, last = place.split(".")
@@ -62,7 +62,7 @@ def test_no_value_at_a_real_place_raises_anything_else(place: str, value: Any) -
 
 
 @given(st.text(max_size=60) | _MAPPINGS.map(lambda data: yaml.dump(data, allow_unicode=True)))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_file_raises_anything_else(tmp_path: Path, text: str) -> None:
     path = tmp_path / "gateway.yaml"
     path.write_bytes(text.encode("utf-8", errors="surrogatepass"))

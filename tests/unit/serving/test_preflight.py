@@ -103,3 +103,17 @@ def test_what_would_score_samples_must_be_there(monkeypatch: pytest.MonkeyPatch,
     suite.touch()
     monkeypatch.setenv("REFEREE_KEY", "secret")
     assert preflight(config) == []
+
+
+def test_an_audit_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    def found(file: Path, **audit: Any) -> list[str]:
+        settings = {"model": {"id": "org/base"}, "engine": _remote(), "logging": {"audit": {"file": str(file)} | audit}}
+        return preflight(parse_config(settings))
+
+    assert found(tmp_path / "new" / "audit.jsonl") == []
+    assert found(tmp_path / "file") == []
+    for file in (tmp_path, tmp_path / "file" / "audit.jsonl"):
+        assert found(file) == [f"`logging.audit.file`: {file} cannot be written"]
+        assert found(file, enabled=False) == []

@@ -7,7 +7,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
 
+from serving.api.wire import CONTEXT, open_context
 from serving.relay import PlainRequest, PlainResponse, Relay, answer
 
 
@@ -44,6 +46,28 @@ async def test_a_request_arrives_whole_and_so_does_its_answer() -> None:
         "body": "hello",
         "method": "POST",
     }
+
+
+async def test_the_other_process_is_told_the_id_that_the_gateway_knows_the_request_by() -> None:
+    told: list[bytes] = []
+
+    async def call(request: PlainRequest) -> PlainResponse:
+        told.extend(value for name, value in request[3] if name == b"x-request-id")
+        return await _call(request)
+
+    relay = Relay(call, timeout_s=5)
+
+    async def gateway(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[CONTEXT] = open_context(scope)
+        await relay(scope, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway), base_url="http://gateway") as client:
+        for given in ({}, {"x-request-id": "mine"}, {"x-request-id": "not an id"}):
+            await client.get("/admin/v1/echo", headers={"x-asked-by": "me"} | given)
+    made, kept, replaced = told
+    assert made.startswith(b"req-")
+    assert kept == b"mine"
+    assert replaced.startswith(b"req-")
 
 
 async def test_an_app_that_breaks_is_a_503_in_the_openai_envelope() -> None:

@@ -361,3 +361,14 @@ async def test_an_engine_is_not_asked_for_its_account_while_nothing_changes(tmp_
 
         await until(reported_thrice_without_asking)
         assert await replica.held() == {version}
+
+
+async def test_it_is_known_how_a_version_came_to_be_here(tmp_path: Path) -> None:
+    async with world(tmp_path) as it:
+        version = await it.add("triage", promote=True)
+        residency = it.replicas[0].residency
+        load = residency.last_load(version)
+        assert load is not None
+        assert load.began < load.ended
+        assert load.origin is Tier.STORE
+        assert residency.last_load("triage@00000000") is None

@@ -22,6 +22,7 @@ from serving.engine.fake import FakeEngine
 from serving.engine.protocol import Endpoint
 from serving.grounding.grounded import Grounded, Outcome
 from serving.life.observer import Observer
+from serving.observability.generations import GenerationTelling
 from serving.shadow import ShadowTraffic
 from serving.tasks import Resolution
 from tests.api.harness import MemoryResidency
@@ -55,6 +56,7 @@ class Bench:
             admission=self._admission,
             residency=self.residency,
             metrics=self.metrics,
+            telling=GenerationTelling(CONFIG),
             observer=self.observer,
         )
 

@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from monitoring.json_text import parse_json
 from training.errors import SuiteInvalid
-from training.evaluation.json_values import at, parse_json, split_pointer
+from training.evaluation.json_values import at, split_pointer
 from training.evaluation.scorers.protocol import Materials, Named, Score, Scores, shorten
 from training.evaluation.scorers.text import normalise
 from training.evaluation.types import Answer, Case

@@ -1,6 +1,5 @@
 """Answers as JSON: whether they parse, satisfy a schema, and hold the right values."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,13 +11,12 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import field_validator
 
+from monitoring.json_text import canonical, parse_json, unfenced
 from training.errors import SuiteInvalid
-from training.evaluation.json_values import MISSING, Missing, at, canonical, join_pointer, parse_json, split_pointer
+from training.evaluation.json_values import MISSING, Missing, at, join_pointer, split_pointer
 from training.evaluation.scorers.protocol import Materials, Named, Score, Scores, shorten
 from training.evaluation.scorers.schemas import SchemaCheck
 from training.evaluation.types import Answer, Case, Json
-
-_FENCE = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
 
 
 class JsonSettings(Named):
@@ -90,9 +88,8 @@ class JsonAnswers:
 
     def score(self, case: Case, answer: Answer) -> Scores:
         """Text that is no JSON scores 0 everywhere."""
-        fenced = _FENCE.fullmatch(answer.text) if self._allow_fence else None
         try:
-            value = parse_json(fenced[1] if fenced else answer.text)
+            value = parse_json(unfenced(answer.text) if self._allow_fence else answer.text)
         except ValueError as error:
             note = f"no JSON: {error}: {shorten(answer.text)!r}"
             return dict.fromkeys(self.metrics, Score(0.0, note))

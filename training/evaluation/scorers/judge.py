@@ -7,18 +7,16 @@ and a judge that contradicts itself counts as half and is counted.
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
 
-from training.evaluation.json_values import parse_json
+from monitoring.json_text import parse_json, unfenced
 from training.evaluation.scorers.protocol import Materials, Named, Score, Scores, shorten
 from training.evaluation.types import Answer, Case, Json
 
-_FENCE = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
 _FIRST, _SECOND = "answer first", "answer second"
 _WORTH = {"first": 1.0, "tie": 0.5, "second": 0.0}
 _GRADE = (
@@ -109,8 +107,7 @@ class JudgeScorer:
 
     def read(self, text: str, order: str) -> tuple[float, str]:
         """Value and reason of a verdict. Raises ValueError for one that cannot be read."""
-        fenced = _FENCE.fullmatch(text)
-        verdict = parse_json(fenced[1] if fenced else text)
+        verdict = parse_json(unfenced(text))
         if not isinstance(verdict, dict):
             raise ValueError("the verdict is no object")
         reason = str(verdict.get("reason", ""))

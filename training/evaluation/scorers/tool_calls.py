@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from training.evaluation.json_values import canonical, parse_json
+from monitoring.json_text import canonical, parse_json
 from training.evaluation.scorers.protocol import Materials, Named, Score, Scores, shorten
 from training.evaluation.types import Answer, Case
 

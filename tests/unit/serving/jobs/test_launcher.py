@@ -54,8 +54,10 @@ def launcher_of(program: str = _PROGRAM) -> ProcessLauncher:
 
 
 def test_a_trainer_steps_back_in_a_session_of_its_own(tmp_path: Path) -> None:
-    with launched(tmp_path, launcher_of()):
+    with launched(tmp_path, launcher_of()) as trainer:
         facts = json.loads((tmp_path / "ready").read_text())
+        group = Path(f"/proc/{trainer._process.pid}/autogroup")
+        assert not group.exists() or group.read_text().split()[-1] == "19"
 
     assert facts == {"nice": 19, "session": True, "x": "1", "argv": [str(tmp_path), "--lifeline"]}
 

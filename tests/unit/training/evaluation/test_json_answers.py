@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitoring.json_text import canonical, parse_json
 from tests.suite_factory import ask, make_suite
 from training.errors import SuiteInvalid
-from training.evaluation.json_values import MISSING, at, canonical, join_pointer, parse_json
+from training.evaluation.json_values import MISSING, at, join_pointer
 from training.evaluation.scoring import score
 from training.evaluation.types import Answer
 

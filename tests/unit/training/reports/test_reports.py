@@ -3,6 +3,7 @@
 import html
 import re
 from html.parser import HTMLParser
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from training.reports.document import Callout, Columns, Details, Figure, Output, Section, Table, Text
 from training.reports.markdown import render_markdown
 from training.reports.page import render_page
-from training.reports.plots import Interval, bars, intervals
+from training.reports.plots import Interval, Line, Mark, bars, intervals, timeline
 
 _HOSTILE = '</pre><script>alert("1")</script><img src=x onerror=alert(1)> & [a](javascript:b) `c` | @all'
 
@@ -97,7 +98,18 @@ def test_a_table_with_a_short_row_is_refused() -> None:
         Table(("a", "b"), [("1",)])
 
 
+_DAY_S = 86400.0
+_HOURLY = [(_DAY_S * 20000 + 3600 * hour, hour / 10) for hour in range(24) if hour not in (7, 8)]
+
+
+def _timeline(label: str, **options: Any) -> str:
+    lines = [Line(label, _HOURLY, 0), Line(f"{label} too", _HOURLY[:5], 0, dashed=True)]
+    return timeline(lines, label="seconds", start=_DAY_S * 20000, end=_DAY_S * 20001, **options)
+
+
 _PLOTS = {
+    "timeline": lambda: _timeline("a <b> $x$", marks=[Mark(_DAY_S * 20000.5, "1 <i>")], gap_s=5400, most=3.0),
+    "no lines": lambda: timeline([], label="seconds", start=0.0, end=3600.0),
     "intervals": lambda: intervals([Interval("a <b> $x$", 0.1, -0.2, 0.3, "good", mark=-0.05)], label="x", zero=True),
     "bars": lambda: bars({"one": {"a & b": 1.0, "c": 2.0}, "two": {"c": 3.0}}, label="cases", tones={"c": "bad"}),
     "no bars": lambda: bars({}, label="cases"),
@@ -119,3 +131,20 @@ def test_labels_are_texts_not_formulas_or_styles() -> None:
     svg = intervals([Interval(label, 0.5, 0.4, 0.6)], label="x")
 
     assert label in "".join(ET.fromstring(svg).itertext())  # noqa: S314
+
+
+def test_a_timeline_names_its_lines_its_marks_and_its_time() -> None:
+    svg = _timeline("_begins with an underscore", marks=[Mark(_DAY_S * 20000.5, "mark 7")])
+    text = "".join(ET.fromstring(svg).itertext())  # noqa: S314
+
+    for expected in ("_begins with an underscore", "mark 7", "seconds", "UTC", "12:00"):
+        assert expected in text
+
+
+def test_a_hole_in_a_line_is_not_bridged() -> None:
+    """A path begins anew with an M after each hole."""
+
+    def pieces(svg: str) -> int:
+        return max(str(path).count("M ") for path in re.findall(r'<path d="([^"]*)"[^>]*stroke-width: 1\.7', svg))
+
+    assert pieces(_timeline("a", gap_s=5400.0)) == pieces(_timeline("a")) + 1

@@ -1,0 +1,1 @@
+"""Grafana dashboards and Prometheus rules, written from the metric catalogue. Pure: text out, nothing read."""
