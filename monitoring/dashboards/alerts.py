@@ -103,8 +103,8 @@ def adapter_alerts(scope: Scope) -> Group:
 
 def _down(scope: Scope) -> Query:
     """No replica answers. That a part of the gateway does, which runs apart, is no help to those who ask it."""
-    replicas = {"part": equals("")}
-    return scope.now(UP, "job", how="max", **replicas).equal_to(0).or_(scope.series(UP, **replicas).through("absent"))
+    none = equals("")
+    return scope.now(UP, "job", how="max", part=none).equal_to(0).or_(scope.series(UP, part=none).through("absent"))
 
 
 def _silent(scope: Scope) -> Query:

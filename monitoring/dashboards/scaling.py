@@ -48,10 +48,10 @@ def late_replicas(scope: Scope) -> Query:
     Divided by the time that is wanted, it is how many replicas there would have to be. 0 where few answers tell.
     Replicas that still start have streamed none and do not count: they would raise the number that they are to lower.
     """
-    where = {"role": differs("shadow")}
-    busy = scope.increase(TTFT, "replica", over=_TTFT_WINDOW, **where).above(0).folded("count")
-    enough = scope.increase(TTFT, over=_TTFT_WINDOW, **where).at_least(_LEAST_ANSWERS)
-    late = busy.times(scope.quantile(_TTFT_SHARE, TTFT, over=_TTFT_WINDOW, **where))
+    callers = differs("shadow")
+    busy = scope.increase(TTFT, "replica", over=_TTFT_WINDOW, role=callers).above(0).folded("count")
+    enough = scope.increase(TTFT, over=_TTFT_WINDOW, role=callers).at_least(_LEAST_ANSWERS)
+    late = busy.times(scope.quantile(_TTFT_SHARE, TTFT, over=_TTFT_WINDOW, role=callers))
     return _or_idle(scope, late.and_(enough))
 
 
