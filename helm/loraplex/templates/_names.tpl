@@ -37,6 +37,12 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* Labels of pods: no version among them, so that a new version of the chart alone restarts nothing. */}}
+{{- define "loraplex.podLabels" -}}
+{{ include "loraplex.selectorLabels" . }}
+app.kubernetes.io/part-of: loraplex
+{{- end -}}
+
 {{/* The Service that clients, Ingress and HTTPRoute talk to. KubeRay makes its own for a RayService. */}}
 {{- define "loraplex.serviceName" -}}
 {{- if eq .Values.topology "rayservice" -}}
