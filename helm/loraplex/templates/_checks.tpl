@@ -68,6 +68,11 @@
 {{- if and (eq .Values.image.variant "cpu") (gt (int .Values.gateway.gpus) 0) -}}
 {{- fail "image.variant: `cpu` does not use GPUs; set gateway.gpus: 0, or image.variant: gpu." -}}
 {{- end -}}
+{{- range $place, $tag := dict "image" .Values.image.tag "postgresql.bundled.image" .Values.postgresql.bundled.image.tag "milvus.standalone.image" .Values.milvus.standalone.image.tag -}}
+{{- if eq $tag "latest" -}}
+{{- fail (printf "%s.tag: `latest` names another image every day; name a version." $place) -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.airGapped (not .Values.imageRegistry) -}}
 {{- fail "airGapped: images would still come from public registries; name your own in imageRegistry." -}}
 {{- end -}}

@@ -26,6 +26,10 @@
       key: {{ $from.key }}
 {{- end }}
 {{- if eq $values.topology "deployment" }}
+{{- if not (hasKey $plain "LORAPLEX_PEER_PORT") }}
+- name: LORAPLEX_PEER_PORT
+  value: {{ include "loraplex.peerPort" $root | quote }}
+{{- end }}
 {{- if not (hasKey $plain "LORAPLEX_PEER_HOST") }}
 - name: LORAPLEX_PEER_HOST
   valueFrom:

@@ -61,6 +61,11 @@ app.kubernetes.io/part-of: loraplex
 {{- dig "server" "port" 8000 .Values.config | int -}}
 {{- end -}}
 
+{{/* Where gateways give each other their metrics. */}}
+{{- define "loraplex.peerPort" -}}
+{{- if eq (include "loraplex.port" .) "8001" -}}8002{{- else -}}8001{{- end -}}
+{{- end -}}
+
 {{- define "loraplex.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "loraplex.fullname" .) .Values.serviceAccount.name -}}

@@ -88,7 +88,7 @@ spec:
         {{- end }}
         - name: agent
           containerPort: 52365
-        - name: http
+        - name: serve
           containerPort: {{ include "loraplex.port" .root }}
       startupProbe:
         httpGet:
@@ -105,7 +105,7 @@ spec:
           {{- else }}
           # Only a node whose proxy reaches a gateway takes traffic.
           path: /-/healthz
-          port: http
+          port: serve
           {{- end }}
         periodSeconds: 5
         timeoutSeconds: 5
