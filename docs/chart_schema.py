@@ -1,5 +1,4 @@
-"""values.schema.json of the chart: types and descriptions from values.yaml, the rest from helm/schema, `config` from the
-gateway's own settings.
+"""values.schema.json of the chart: values.yaml, helm/schema, and the gateway's own settings put together.
 
 values.yaml says what there is, what it is by default, and what it means. helm/schema/*.json add what a default cannot
 say, by place (`gateway.gpus`, `*.resources`): limits, choices, and what is in maps and lists. Helm's validator knows
@@ -144,7 +143,9 @@ def _or_null(schema: _Schema) -> _Schema:
 def _by_kind(references: list[_Schema]) -> _Schema:
     """The engines: the first is meant where `kind` is absent."""
     definitions = GatewayConfig.model_json_schema()["$defs"]
-    kinds = [definitions[reference["$ref"].rpartition("/")[2]]["properties"]["kind"]["const"] for reference in references]
+    kinds = [
+        definitions[reference["$ref"].rpartition("/")[2]]["properties"]["kind"]["const"] for reference in references
+    ]
     cases = [
         {"if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]}, "then": reference}
         for kind, reference in zip(kinds[1:], references[1:], strict=True)

@@ -24,6 +24,7 @@ KUBERNETES = "1.33"
 RELEASE, NAMESPACE = "trial", "models"
 
 Manifest = dict[str, Any]
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 KEY = "sha256:" + "7a" * 32
 BASE: dict[str, Any] = {"config": {"api_keys": [{"name": "ops", "hash": KEY, "admin": True}]}}
@@ -79,7 +80,7 @@ def examples() -> list[str]:
 @functools.cache
 def _template(values: str, arguments: tuple[str, ...], release: str) -> subprocess.CompletedProcess[str]:
     command = [helm(), "template", release, str(CHART), "--namespace", NAMESPACE, "--values", "-"]
-    command += ["--kube-version", KUBERNETES, *arguments]
+    command += [*(() if "--kube-version" in arguments else ("--kube-version", KUBERNETES)), *arguments]
     environment = {**os.environ, "KUBECONFIG": "/nonexistent"}
     return subprocess.run(
         command, input=values, capture_output=True, text=True, check=False, timeout=60, env=environment
@@ -90,7 +91,7 @@ def render(values: Mapping[str, Any], *arguments: str, release: str = RELEASE) -
     """The objects that `helm template` makes of ``values`` over the chart's own; rendered once per session."""
     done = _template(json.dumps(values, sort_keys=True), arguments, release)
     assert done.returncode == 0, done.stderr
-    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest is not None]
+    return [manifest for manifest in yaml.load_all(done.stdout, _Loader) if manifest is not None]
 
 
 def refusal(values: Mapping[str, Any], *arguments: str) -> str:
@@ -138,7 +139,7 @@ def containers(pod: Manifest) -> list[Manifest]:
     return [*spec.get("initContainers", []), *spec["containers"]]
 
 
-def validate(manifests: list[Manifest]) -> None:
+def validate(manifests: list[Manifest], version: str = KUBERNETES) -> None:
     """Fails where an object does not fit Kubernetes' schemas, strictly, or the CRDs of ../shared."""
     for manifest in manifests:
         label = f"{manifest['kind']}/{manifest['metadata']['name']}"
@@ -152,7 +153,7 @@ def validate(manifests: list[Manifest]) -> None:
         elif group == "gateway.networking.k8s.io":
             continue  # kubernetes-validate has the core kinds only
         else:
-            kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+            kubernetes_validate.validate(manifest, version, strict=True)
 
 
 @functools.cache

@@ -25,6 +25,11 @@
 {{- fail (printf "config.%s: is the chart's own business; %s." $place $instead) -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $task := default dict $config.tasks -}}
+{{- if kindIs "map" (dig "output" "json_schema" "" (default dict $task)) -}}
+{{- fail (printf "config.tasks.%s.output.json_schema: Helm would sort its properties, and the engine writes them in their order; put it into configFiles, such as schemas/%s.json, and write the path here: /etc/loraplex/schemas/%s.json." $name $name $name) -}}
+{{- end -}}
+{{- end -}}
 {{- $authentication := dig "server" "authentication" "auto" $config -}}
 {{- if and (not $config.api_keys) (ne $authentication "off") -}}
 {{- fail "config.api_keys: is empty, so nobody could call the gateway; make a key with `loraplex keys new NAME --admin` and put the printed entry there." -}}
