@@ -56,9 +56,7 @@ class Network:
     """The pods of a release and the policies upon them."""
 
     def __init__(self, manifests: list[Manifest]) -> None:
-        self.pods = [
-            Place(label, pod["metadata"].get("labels", {})) for label, pod in pod_templates(manifests)
-        ]
+        self.pods = [Place(label, pod["metadata"].get("labels", {})) for label, pod in pod_templates(manifests)]
         self._policies = [policy["spec"] for policy in of_kind(manifests, "NetworkPolicy")]
 
     def part(self, component: str) -> Place:

@@ -1,5 +1,6 @@
 """Installations that the policy tests look at: each topology small and with everything, and the examples."""
 
+import functools
 from typing import Any
 
 from tests.helm.charts import BASE, SHARED, Manifest, example, examples, merged, render
@@ -64,6 +65,7 @@ def values(name: str) -> dict[str, Any]:
     return example(name.removeprefix("example-")) if name.startswith("example-") else WORLDS[name]
 
 
+@functools.cache
 def world(name: str) -> list[Manifest]:
-    """What the chart makes of it; rendered once per session."""
+    """What the chart makes of it; rendered and read once per session, so it must not be changed."""
     return render(values(name))
