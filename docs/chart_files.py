@@ -1,4 +1,4 @@
-"""The chart's copies of dashboards, rules and scaling measures: a chart can read no file outside of its folder.
+"""Files of the chart that are made from the code: a chart can read no file outside of its folder.
 
 In place of what one release decides stand words between at-signs, which templates replace.
 """
@@ -6,6 +6,8 @@ In place of what one release decides stand words between at-signs, which templat
 import json
 from typing import Any
 
+from docs.chart_ray import ray_environment_file
+from docs.chart_schema import chart_schema
 from monitoring.dashboards.build import BuildOptions, build
 from monitoring.dashboards.promql import Query, Scope, equals
 from monitoring.dashboards.scaling import measures
@@ -31,7 +33,8 @@ def chart_files() -> dict[str, str]:
     boards = {f"files/dashboards/{name.removeprefix('grafana/')}": made[name] for name in made if "grafana/" in name}
     rules = {f"files/rules/{name.removeprefix('prometheus/')}": made[name] for name in made if "prometheus/" in name}
     data = {"files/rules/slo.json": _slo(), "files/scaling.json": _scaling()}
-    return {**boards, **rules, **{name: json.dumps(one, indent=2) + "\n" for name, one in data.items()}}
+    own = {"values.schema.json": chart_schema(), "files/ray-environment.yaml": ray_environment_file()}
+    return {**boards, **rules, **own, **{name: json.dumps(one, indent=2) + "\n" for name, one in data.items()}}
 
 
 def _slo() -> dict[str, Any]:

@@ -18,7 +18,6 @@ from serving.config import GatewayConfig
 
 ROOT = Path(__file__).parents[1]
 VALUES = ROOT / "helm" / "loraplex" / "values.yaml"
-SCHEMA = ROOT / "helm" / "loraplex" / "values.schema.json"
 PARTS = ROOT / "helm" / "schema"
 
 _KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w.]*):(?: |$)")
@@ -165,7 +164,3 @@ def places(values: dict[str, Any], place: str = "") -> Iterator[str]:
         yield here
         if isinstance(value, dict) and here != "config":
             yield from places(value, here)
-
-
-if __name__ == "__main__":
-    SCHEMA.write_text(chart_schema(), encoding="utf-8")

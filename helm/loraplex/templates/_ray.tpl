@@ -104,12 +104,12 @@ spec:
           port: dashboard
           {{- else }}
           # Only a node whose proxy reaches a gateway takes traffic.
-          path: /-/healthz
+          path: /readyz
           port: serve
           {{- end }}
         periodSeconds: 5
         timeoutSeconds: 5
-        failureThreshold: {{ ternary 10 1 $head }}
+        failureThreshold: {{ ternary 10 2 $head }}
       livenessProbe:
         httpGet:
           path: /api/local_raylet_healthz
