@@ -31,7 +31,11 @@ class SchemaIncomplete(Exception):
 
 def chart_schema() -> str:
     """The text of values.schema.json. Raises SchemaIncomplete."""
-    text = VALUES.read_text(encoding="utf-8")
+    return json.dumps(make_schema(VALUES.read_text(encoding="utf-8")), indent=1, sort_keys=True) + "\n"
+
+
+def make_schema(text: str) -> dict[str, Any]:
+    """The schema for the values.yaml with this ``text``. Raises SchemaIncomplete."""
     refinements, definitions = _parts()
     maker = _Maker(comments(text), refinements)
     schema = maker.section("", yaml.safe_load(text))
@@ -44,13 +48,12 @@ def chart_schema() -> str:
     }
     # Helm adds `global` to the values of every chart.
     schema["properties"]["global"] = {"type": "object", "description": "Taken by Helm; the chart does not read it."}
-    whole = {
+    return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart loraplex",
         **schema,
         "$defs": {**definitions, **_readable(gateway["$defs"])},
     }
-    return json.dumps(whole, indent=1, sort_keys=True) + "\n"
 
 
 def comments(text: str) -> dict[str, str]:

@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.config import GatewayConfig, load_config, parse_config
+from serving.config import GatewayConfig, load_config
 from tests.helm import worlds
 from tests.helm.charts import Manifest, merged, of_kind, only, render
+
+with warnings.catch_warnings():
+    # What Ray warns of while it is imported is not ours to mend.
+    warnings.simplefilter("ignore")
+    from ray.serve.schema import ServeDeploySchema
+
+    from serving.kubernetes import parse_arguments
 
 _CONFIG = "trial-loraplex-config"
 
@@ -58,15 +65,13 @@ def test_serve_gets_the_same_configuration_and_the_number_of_gateways_beside_it(
     values = worlds.values(name)
     manifests = render(values)
     serve = yaml.safe_load(only(manifests, "RayService")["spec"]["serveConfigV2"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray's own use of pydantic
-        from ray.serve.schema import ServeDeploySchema
     ServeDeploySchema.model_validate(serve)
     (application,) = serve["applications"]
     (gateway,) = application["deployments"]
 
     assert application["import_path"] == "serving.kubernetes:build"
-    assert parse_config(application["args"]["config"]) == load_config(mounted(manifests, tmp_path))
+    given = parse_arguments(application["args"]).gateway_config()
+    assert given == load_config(mounted(manifests, tmp_path))
     assert "replicas" not in application["args"]["config"]
     assert gateway["name"] == "Gateway"
     assert ("num_replicas" in gateway) != ("autoscaling_config" in gateway)

@@ -1,5 +1,5 @@
-{{/* Environment of a container of the gateway: (dict "root" $ "component" NAME "own" a map of name to text).
-     Later ones win: the chart's, extraEnv, the component's own, secrets.env. */}}
+{{/* Environment of a container of the gateway: (dict "root" $ "own" a map of name to text "hook" true for a hook, which
+     runs before the release's own Secret exists). Later ones win: the chart's, extraEnv, the component's own, secrets.env. */}}
 
 {{- define "loraplex.env" -}}
 {{- $root := .root -}}
@@ -11,7 +11,9 @@
 {{- with $values.objectStore.endpoint -}}{{- $plain = set $plain "AWS_ENDPOINT_URL" . -}}{{- end -}}
 {{- with $values.objectStore.region -}}{{- $plain = set $plain "AWS_REGION" . -}}{{- end -}}
 {{- $plain = mergeOverwrite $plain $values.extraEnv (default dict .own) -}}
-{{- $secret := mergeOverwrite (include "loraplex.secretEnv" $root | fromYaml) $values.secrets.env -}}
+{{- $made := include "loraplex.secretEnv" $root | fromYaml -}}
+{{- if .hook -}}{{- $made = omit $made "LORAPLEX_SERVICE_TOKEN" -}}{{- end -}}
+{{- $secret := mergeOverwrite $made $values.secrets.env -}}
 {{- range $name, $text := $plain }}
 {{- if not (hasKey $secret $name) }}
 - name: {{ $name }}
