@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.helm.charts import Manifest, merged, of_kind, pod_templates, render
+from tests.helm.charts import Manifest, merged, of_kind, pod_templates, refusal, render
 from tests.helm.network import matches
 from tests.helm.worlds import WORLDS, values, world
 
@@ -13,8 +13,8 @@ LONG = "a-release-whose-name-is-as-long-as-helm-would-allow-1"
 """53 characters: Helm takes no more."""
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-KUBERAY = 40
-"""What KubeRay leaves of 63 characters for a cluster's name, its own suffixes aside."""
+KUBERAY = 47
+"""KubeRay takes no longer name of a RayService: it adds to it twice."""
 
 EVERYTHING = [name for name in WORLDS if "-" in name]
 
@@ -83,3 +83,9 @@ def test_other_names_can_be_given() -> None:
     named = render(merged(values("deployment"), {"fullnameOverride": "llm"}))
 
     assert {name.partition("-")[0] for _, name in _objects(named)} == {"llm"}
+
+
+def test_a_name_that_a_service_cannot_have_is_refused_with_a_sentence() -> None:
+    assert "names of Services begin with a letter" in refusal(
+        merged(values("deployment"), {"fullnameOverride": "1llm"})
+    )

@@ -299,6 +299,15 @@ def test_only_rays_autoscaler_reaches_the_kubernetes_api() -> None:
     assert not without.lets(without.part("ray-head"), api, 6443)
 
 
+def test_only_rays_head_reaches_redis() -> None:
+    values = {"topology": "rayservice", "ray": {"gcsFaultTolerance": {"redisAddress": "redis.example.internal:6380"}}}
+    network = _rendered(values)
+
+    assert network.lets(network.part("ray-head"), DATABASE, 6380)
+    assert not network.lets(network.part("ray-worker"), DATABASE, 6380)
+    assert not _network("rayservice").lets(_network("rayservice").part("ray-head"), DATABASE, 6379)
+
+
 def test_rules_of_the_operators_own_are_added() -> None:
     rule = {"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}], "ports": [{"port": 80}]}
     network = _rendered({"networkPolicy": {"extraEgress": {"gateway": [rule]}}})

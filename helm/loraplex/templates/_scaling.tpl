@@ -94,6 +94,9 @@ scaleDown:
 {{- end -}}
 
 {{- define "loraplex.checks.exposure" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "loraplex.fullname" .)) -}}
+{{- fail (printf "fullnameOverride: names of Services begin with a letter, and `%s` does not; set one that does." (include "loraplex.fullname" .)) -}}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts: is empty; give the host names, such as llm.example.org." -}}
 {{- end -}}
