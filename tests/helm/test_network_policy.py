@@ -272,6 +272,18 @@ def test_a_milvus_in_another_namespace_is_reached_there() -> None:
     assert not network.lets(network.part("knowledge"), outside("10.1.1.1"), 19531)
 
 
+def test_an_address_in_the_cluster_opens_the_way_to_its_namespace() -> None:
+    network = _network("example-several-nodes")
+    databases = stranger("databases")
+
+    for part in ("ray-head", "ray-worker"):
+        assert network.lets(network.part(part), databases, 5432)
+        assert network.lets(network.part(part), databases, 19530)
+        assert not network.lets(network.part(part), databases, 22)
+    assert network.lets(network.part("ray-head"), databases, 6379)
+    assert not network.lets(network.part("ray-worker"), databases, 6379)
+
+
 def test_rays_pods_talk_among_themselves_and_clients_reach_workers_alone() -> None:
     network = _network("rayservice-everything")
     head, worker = network.part("ray-head"), network.part("ray-worker")

@@ -51,10 +51,20 @@
 {{- end -}}
 {{- end -}}
 
-{{/* A way out of the release: (dict "root" $ "name" one of networkPolicy.destinations "ports" a list of numbers). */}}
+{{/* The namespaces of addresses in the cluster, `NAME.NAMESPACE.svc`, that stand in a text. */}}
+{{- define "loraplex.net.namespacesIn" -}}
+{{- $found := list -}}
+{{- range regexFindAll "[a-z0-9-]+\\.[a-z0-9-]+\\.svc\\b" . -1 -}}
+{{- $found = append $found (index (splitList "." .) 1) -}}
+{{- end -}}
+{{- $found | uniq | toJson -}}
+{{- end -}}
+
+{{/* A way out of the release: (dict "root" $ "name" one of networkPolicy.destinations "ports" a list of numbers "text"
+     what names the address). */}}
 {{- define "loraplex.net.way" -}}
 {{- $to := get .root.Values.networkPolicy.destinations .name -}}
-{{- $namespaces := concat $to.namespaces (default list .namespaces) -}}
+{{- $namespaces := concat $to.namespaces (include "loraplex.net.namespacesIn" (default "" .text) | fromJsonArray) | uniq -}}
 {{- $peers := include "loraplex.net.outside" (dict "namespaces" $namespaces "cidrs" $to.cidrs) -}}
 {{- include "loraplex.net.rule" (dict "side" "to" "peers" $peers "ports" (include "loraplex.net.ports" .ports)) -}}
 {{- end -}}
@@ -70,18 +80,18 @@
 {{- define "loraplex.net.state" -}}
 {{- $url := default .Values.postgresql.url (dig "state" "url" "" .Values.config) -}}
 {{- if eq .Values.topology "standalone" -}}
-{{- ternary (include "loraplex.net.way" (dict "root" . "name" "postgresql" "ports" (list (include "loraplex.net.portOf" (dict "url" $url "default" 5432))))) "[]" (hasPrefix "postgresql" (dig "state" "url" "" .Values.config)) -}}
+{{- ternary (include "loraplex.net.way" (dict "root" . "name" "postgresql" "ports" (list (include "loraplex.net.portOf" (dict "url" $url "default" 5432))) "text" $url)) "[]" (hasPrefix "postgresql" (dig "state" "url" "" .Values.config)) -}}
 {{- else if .Values.postgresql.bundled.enabled -}}
 {{- include "loraplex.net.rule" (dict "side" "to" "peers" (include "loraplex.net.pods" (dict "root" . "parts" (list "postgresql"))) "ports" (include "loraplex.net.ports" (list 5432))) -}}
 {{- else -}}
-{{- include "loraplex.net.way" (dict "root" . "name" "postgresql" "ports" (list (include "loraplex.net.portOf" (dict "url" $url "default" 5432)))) -}}
+{{- include "loraplex.net.way" (dict "root" . "name" "postgresql" "ports" (list (include "loraplex.net.portOf" (dict "url" $url "default" 5432))) "text" $url) -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "loraplex.net.artifacts" -}}
 {{- $url := default .Values.objectStore.url (dig "artifacts" "url" "" .Values.config) -}}
 {{- if contains "://" $url -}}
-{{- include "loraplex.net.way" (dict "root" . "name" "objectStore" "ports" (list (include "loraplex.net.portOf" (dict "url" .Values.objectStore.endpoint "default" 443)))) -}}
+{{- include "loraplex.net.way" (dict "root" . "name" "objectStore" "ports" (list (include "loraplex.net.portOf" (dict "url" .Values.objectStore.endpoint "default" 443))) "text" .Values.objectStore.endpoint) -}}
 {{- else -}}
 []
 {{- end -}}
@@ -95,9 +105,9 @@
 {{- if eq $milvus.mode "standalone" -}}
 {{- include "loraplex.net.rule" (dict "side" "to" "peers" (include "loraplex.net.pods" (dict "root" . "parts" (list "milvus"))) "ports" (include "loraplex.net.ports" (list 19530))) -}}
 {{- else if eq $milvus.mode "cluster" -}}
-{{- include "loraplex.net.way" (dict "root" . "name" "milvus" "ports" (list $milvus.cluster.port) "namespaces" (list (default .Release.Namespace $milvus.cluster.namespace))) -}}
+{{- include "loraplex.net.way" (dict "root" . "name" "milvus" "ports" (list $milvus.cluster.port) "text" (include "loraplex.milvusUri" .)) -}}
 {{- else if contains "://" $uri -}}
-{{- include "loraplex.net.way" (dict "root" . "name" "milvus" "ports" (list (include "loraplex.net.portOf" (dict "url" $uri "default" 19530)))) -}}
+{{- include "loraplex.net.way" (dict "root" . "name" "milvus" "ports" (list (include "loraplex.net.portOf" (dict "url" $uri "default" 19530))) "text" $uri) -}}
 {{- else -}}
 []
 {{- end -}}
@@ -123,7 +133,7 @@
 {{- $ports = append $ports (include "loraplex.net.portOf" (dict "url" . "default" 443) | int) -}}
 {{- end -}}
 {{- if $ports -}}
-{{- include "loraplex.net.way" (dict "root" . "name" "remotes" "ports" ($ports | uniq | sortAlpha)) -}}
+{{- include "loraplex.net.way" (dict "root" . "name" "remotes" "ports" ($ports | uniq | sortAlpha) "text" ($named | toJson)) -}}
 {{- else -}}
 []
 {{- end -}}
@@ -132,7 +142,7 @@
 {{- define "loraplex.net.tracing" -}}
 {{- if dig "tracing" "enabled" false .Values.config -}}
 {{- $endpoint := dig "tracing" "endpoint" "http://localhost:4318/v1/traces" .Values.config -}}
-{{- include "loraplex.net.way" (dict "root" . "name" "tracing" "ports" (list (include "loraplex.net.portOf" (dict "url" $endpoint "default" 4318)))) -}}
+{{- include "loraplex.net.way" (dict "root" . "name" "tracing" "ports" (list (include "loraplex.net.portOf" (dict "url" $endpoint "default" 4318))) "text" $endpoint) -}}
 {{- else -}}
 []
 {{- end -}}
