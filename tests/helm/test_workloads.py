@@ -26,7 +26,8 @@ def _environment(container: Manifest) -> dict[str, Any]:
 
 
 def _pod(manifests: list[Manifest], label: str) -> Manifest:
-    return dict(pod_templates(manifests))[label]["spec"]
+    spec: Manifest = dict(pod_templates(manifests))[label]["spec"]
+    return spec
 
 
 def _own(manifests: list[Manifest]) -> list[tuple[str, Manifest]]:
