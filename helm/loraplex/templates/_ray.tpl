@@ -121,8 +121,14 @@ spec:
       lifecycle:
         preStop:
           exec:
-            # Streams of this node end before Ray does.
-            command: [sleep, {{ add $values.gateway.preStopSeconds $values.gateway.drainSeconds | quote }}]
+            # Serve starts this node's gateways elsewhere and sends them nothing more; their streams end before Ray does.
+            command:
+              - bash
+              - -c
+              - >-
+                ray drain-node --reason DRAIN_NODE_REASON_PREEMPTION --reason-message "the pod ends"
+                --deadline-remaining-seconds {{ add $values.gateway.preStopSeconds $values.gateway.drainSeconds }};
+                exec sleep {{ add $values.gateway.preStopSeconds $values.gateway.drainSeconds }}
       {{- end }}
       resources:
         {{- include "loraplex.resources" . | nindent 8 }}
