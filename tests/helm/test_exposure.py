@@ -10,6 +10,7 @@ from tests.helm.charts import BASE, SHARED, Manifest, merged, of_kind, only, ref
 from tests.helm.worlds import names, world
 
 HOST = {"enabled": True, "hosts": ["llm.example.org"]}
+LET_IN: dict[str, Any] = {"networkPolicy": {"clients": {"namespaces": ["ingress-nginx"]}}}
 ROUTE = {"enabled": True, "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}]}
 NGINX = "nginx.ingress.kubernetes.io/"
 
@@ -42,7 +43,7 @@ HTTP_ROUTE = _closed(
 
 
 def _rendered(*layers: dict[str, Any]) -> list[Manifest]:
-    return render(merged(BASE, SHARED, *layers))
+    return render(merged(BASE, SHARED, LET_IN, *layers))
 
 
 def _seconds(text: str) -> float:
@@ -148,7 +149,31 @@ def test_every_route_of_the_worlds_is_one_that_the_gateway_api_takes(name: str) 
         ({"ingress": {**HOST, "controller": "apache"}}, "ingress.controller must be one of the following"),
         ({"ingress": {**HOST, "host": "a"}}, "Additional property host is not allowed"),
         ({"httpRoute": {**ROUTE, "parentRefs": [{"nam": "public"}]}}, "name is required"),
+        ({"ingress": HOST}, "the Ingress controller would reach no gateway"),
+        ({"httpRoute": ROUTE}, "the Gateway of httpRoute would reach nothing"),
+        ({"service": {"type": "LoadBalancer"}}, "nobody would get in by service.type `LoadBalancer`"),
+        (
+            {
+                "secrets": {"metricsToken": {"name": "scrapers"}},
+                "monitoring": {"serviceMonitor": {"enabled": True}},
+                "networkPolicy": {"monitoringNamespaces": []},
+            },
+            "Prometheus would reach no metrics",
+        ),
     ],
 )
 def test_what_leads_nowhere_is_refused_with_a_sentence(layer: dict[str, Any], sentence: str) -> None:
     assert sentence in refusal(merged(BASE, SHARED, layer))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]}},
+        {"ingress": HOST, "networkPolicy": {"enabled": False}},
+        {"ingress": HOST, "networkPolicy": {"clients": {"cidrs": ["10.0.0.0/8"]}}},
+        {"service": {"type": "LoadBalancer"}, "networkPolicy": {"clients": {"cidrs": ["203.0.113.0/24"]}}},
+    ],
+)
+def test_a_way_in_that_is_open_is_taken(layer: dict[str, Any]) -> None:
+    assert render(merged(BASE, SHARED, layer))

@@ -16,6 +16,7 @@ _WATCHED: dict[str, Any] = {
 _EXPOSED: dict[str, Any] = {
     "ingress": {"enabled": True, "hosts": ["llm.example.org"]},
     "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]},
+    "networkPolicy": {"clients": {"namespaces": ["ingress-nginx"]}},
 }
 _SYNCED: dict[str, Any] = {
     "secrets": {"adminKey": {"name": "admin"}},

@@ -93,6 +93,32 @@ scaleDown:
 {{- end -}}
 {{- end -}}
 
+{{/* A way in that the network policies would close. */}}
+{{- define "loraplex.checks.closed" -}}
+{{- $clients := .Values.networkPolicy.clients -}}
+{{- $elsewhere := false -}}
+{{- range .Values.httpRoute.parentRefs -}}
+{{- if and (hasKey . "namespace") (ne .namespace $.Release.Namespace) -}}{{- $elsewhere = true -}}{{- end -}}
+{{- end -}}
+{{- if .Values.networkPolicy.enabled -}}
+{{- if not (or $clients.namespaces $clients.cidrs) -}}
+{{- if .Values.ingress.enabled -}}
+{{- fail "networkPolicy.clients.namespaces: is empty, and the Ingress controller would reach no gateway; name its namespace, such as ingress-nginx (or its addresses in networkPolicy.clients.cidrs)." -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled $elsewhere -}}
+{{- fail "networkPolicy.clients.namespaces: is empty, and the Gateway of httpRoute would reach nothing; name the namespace that its pods run in." -}}
+{{- end -}}
+{{- end -}}
+{{- if and (ne .Values.service.type "ClusterIP") (not $clients.cidrs) (ne .Values.topology "rayservice") -}}
+{{- fail (printf "networkPolicy.clients.cidrs: is empty, and nobody would get in by service.type `%s`; give the address ranges of the callers, of the load balancer or of the nodes." .Values.service.type) -}}
+{{- end -}}
+{{- $scraped := or .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
+{{- if and $scraped (not .Values.networkPolicy.monitoringNamespaces) -}}
+{{- fail "networkPolicy.monitoringNamespaces: is empty, and Prometheus would reach no metrics; name the namespace that it runs in." -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "loraplex.checks.exposure" -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "loraplex.fullname" .)) -}}
 {{- fail (printf "fullnameOverride: names of Services begin with a letter, and `%s` does not; set one that does." (include "loraplex.fullname" .)) -}}
@@ -103,6 +129,7 @@ scaleDown:
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.parentRefs: is empty; name the Gateway that the route attaches to." -}}
 {{- end -}}
+{{- include "loraplex.checks.closed" . -}}
 {{- end -}}
 
 {{/* How a scraper shows who it is. */}}
