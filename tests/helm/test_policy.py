@@ -60,6 +60,12 @@ def test_no_pod_shares_what_is_the_hosts(name: str) -> None:
         assert not [port for port in ports if "hostPort" in port], label
 
 
+def test_volumes_are_of_the_kinds_that_restricted_pods_may_have(name: str) -> None:
+    for label, pod in _pods(name):
+        kinds = {kind for volume in pod["spec"].get("volumes", []) for kind in volume if kind != "name"}
+        assert kinds <= {"configMap", "emptyDir", "ephemeral", "persistentVolumeClaim", "secret"}, label
+
+
 def test_the_root_file_system_is_read_only(name: str) -> None:
     for label, _, container in _containers(name):
         expected = label not in WRITABLE_ROOT

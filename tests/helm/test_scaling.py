@@ -17,6 +17,10 @@ from tests.helm.worlds import world
 from tests.prometheus_host import promtool
 
 RELEASE_JOB = f"{NAMESPACE}.trial-loraplex"
+SCRAPED: dict[str, Any] = {
+    "secrets": {"metricsToken": {"name": "scrapers"}},
+    "monitoring": {"serviceMonitor": {"enabled": True}},
+}
 TARGETS = {"inFlight": 32.0, "queue": 8.0, "ttft": 2.0}
 """Per gateway, as values.yaml has them."""
 
@@ -24,7 +28,7 @@ Series = dict[str, str]
 
 
 def _scaled(kind: str, **scaling: Any) -> dict[str, Any]:
-    return merged(BASE, SHARED, {"autoscaling": {"type": kind, **scaling}})
+    return merged(BASE, SHARED, SCRAPED, {"autoscaling": {"type": kind, **scaling}})
 
 
 def _queries(scaled: Manifest) -> dict[str, str]:
@@ -118,6 +122,10 @@ def test_prometheus_may_want_to_know_who_asks() -> None:
         ),
         (merged(_scaled("keda"), {"config": {"metrics": {"enabled": False}}}), "config.metrics.enabled is false"),
         (_scaled("keda", keda={"authModes": "bearer"}), "needs a TriggerAuthentication"),
+        (
+            merged(BASE, SHARED, {"autoscaling": {"type": "hpa"}}),
+            "the job `models.trial-loraplex`, which nothing scrapes",
+        ),
         (_scaled("both"), "autoscaling.type must be one of the following"),
         (_scaled("keda", minReplicas=0), "autoscaling.minReplicas: Must be greater than or equal to 1"),
     ],

@@ -72,6 +72,10 @@ scaleDown:
 {{- if not (dig "metrics" "enabled" true .Values.config) -}}
 {{- fail "autoscaling.type: scales by metrics, and config.metrics.enabled is false." -}}
 {{- end -}}
+{{- $monitoring := .Values.monitoring -}}
+{{- if not (or $monitoring.job $monitoring.podMonitor.enabled $monitoring.serviceMonitor.enabled) -}}
+{{- fail (printf "autoscaling.type: asks Prometheus for the job `%s`, which nothing scrapes; enable monitoring.podMonitor, or name the job of your own scrapes in monitoring.job." (include "loraplex.job" .)) -}}
+{{- end -}}
 {{- if and $scaling.keda.authModes (not $scaling.keda.authenticationRef) -}}
 {{- fail "autoscaling.keda.authenticationRef: is empty, and authModes needs a TriggerAuthentication with the credentials." -}}
 {{- end -}}
