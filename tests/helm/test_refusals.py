@@ -154,6 +154,12 @@ _BY_CHECK: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     (
         _DEPLOYMENT,
+        {"config": {"training": {}}},
+        "storage.control.enabled: the checkpoints of training jobs would be lost with the control pod; set it to true.",
+    ),
+    (_RAY, {"config": {"training": {}}}, "config.training.folder: jobs run on any node; name a folder on a volume"),
+    (
+        _DEPLOYMENT,
         {"config": {"tasks": {"t": {"output": {"json_schema": {"type": "object"}}}}}},
         "config.tasks.t.output.json_schema: Helm would sort its properties",
     ),

@@ -27,7 +27,13 @@ _BUNDLED: dict[str, Any] = {
     "objectStore": {"url": "s3://models/loraplex", "existingSecret": {"name": "s3"}},
     "milvus": {"mode": "standalone"},
 }
-_EVERYTHING = merged(BASE, _KNOWS, _WATCHED, _EXPOSED, _SYNCED, {"config": {"training": {}}})
+_TRAINED: dict[str, Any] = {
+    "config": {"training": {"folder": "/var/lib/loraplex/shared/jobs"}},
+    "storage": {"control": {"enabled": True}},
+    "extraVolumes": [{"name": "jobs", "persistentVolumeClaim": {"claimName": "jobs"}}],
+    "extraVolumeMounts": [{"name": "jobs", "mountPath": "/var/lib/loraplex/shared"}],
+}
+_EVERYTHING = merged(BASE, _KNOWS, _WATCHED, _EXPOSED, _SYNCED, _TRAINED)
 _PODS: dict[str, Any] = {"monitoring": {"podMonitor": {"enabled": True}}}
 _SERVICE: dict[str, Any] = {"monitoring": {"serviceMonitor": {"enabled": True}}}
 

@@ -3,6 +3,7 @@
 {{- define "loraplex.checks" -}}
 {{- include "loraplex.checks.config" . -}}
 {{- include "loraplex.checks.topology" . -}}
+{{- include "loraplex.checks.training" . -}}
 {{- include "loraplex.checks.milvus" . -}}
 {{- include "loraplex.checks.hub" . -}}
 {{- end -}}
@@ -80,6 +81,17 @@
 {{- end -}}
 {{- if and .Values.airGapped (not .Values.imageRegistry) -}}
 {{- fail "airGapped: images would still come from public registries; name your own in imageRegistry." -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "loraplex.checks.training" -}}
+{{- if kindIs "map" .Values.config.training -}}
+{{- if and (eq .Values.topology "deployment") (not .Values.storage.control.enabled) -}}
+{{- fail "storage.control.enabled: the checkpoints of training jobs would be lost with the control pod; set it to true." -}}
+{{- end -}}
+{{- if and (eq .Values.topology "rayservice") (not .Values.config.training.folder) -}}
+{{- fail "config.training.folder: jobs run on any node; name a folder on a volume that all pods share, and mount it by extraVolumes and extraVolumeMounts." -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
