@@ -28,7 +28,7 @@ from serving.backup.snapshot import Snapshot, StoredFile, take_snapshot
 from serving.backup.vault import Vault
 from serving.config import GatewayConfig
 from serving.knowledge.blobs import Blobs
-from serving.state import SCHEMAS, open_state
+from serving.state import open_state
 from serving.version import gateway_version
 
 T = TypeVar("T")
@@ -153,7 +153,7 @@ class Backup:
             id=f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}",
             created_at=now.isoformat(timespec="seconds"),
             loraplex=gateway_version(),
-            schemas={part: schema.head for part, schema in SCHEMAS.items()},
+            schemas=taken.schemas,
             tables={
                 name: TableCopy(piece=self._pieces.add_file(path), rows=rows)
                 for name, (path, rows) in taken.tables.items()

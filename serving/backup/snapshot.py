@@ -1,6 +1,6 @@
 """What the state says at one moment: its rows, and which artifacts and passages they speak of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,8 @@ class StoredFile:
 class Snapshot:
     """One moment."""
 
+    schemas: dict[str, str] = field(default_factory=dict)
+    """Revision of each part of the state that there is."""
     tables: dict[str, tuple[Path, int]] = field(default_factory=dict)
     """The file with each table's rows, and how many those are."""
     adapters: dict[str, str] = field(default_factory=dict)
@@ -45,9 +47,9 @@ class Snapshot:
     """Whether each fine-tuning job has ended."""
 
 
-def kept_tables() -> Iterator[Table]:
+def kept_tables(parts: Iterable[str] = tuple(SCHEMAS)) -> Iterator[Table]:
     """Every table whose rows are backed up, those that others refer to first."""
-    for schema in SCHEMAS.values():
+    for schema in (SCHEMAS[part] for part in parts):
         yield from (table for table in schema.tables.sorted_tables if table not in _OF_PROCESSES)
 
 
@@ -59,32 +61,41 @@ def take_snapshot(database: Database, folder: Path) -> Snapshot:
     """
     taken = Snapshot()
     with database.reading() as connection:
-        _require_present(database, connection)
-        for table in kept_tables():
+        taken.schemas = _revisions(database, connection)
+        for table in kept_tables(taken.schemas):
             path = folder / f"{table.name}.jsonl.gz"
             taken.tables[table.name] = path, write_rows(connection, table, path)
-        taken.adapters = {
-            row.name: row.digest for row in connection.execute(select(versions.c.name, versions.c.digest))
-        }
-        taken.files = [
-            StoredFile(*row) for row in connection.execute(select(files.c.id, files.c.sha256, files.c.bytes))
-        ]
-        unfinished = {one.value for one in UNFINISHED}
-        taken.jobs = {
-            row.id: row.status not in unfinished for row in connection.execute(select(jobs.c.id, jobs.c.status))
-        }
-        taken.editions = _editions(connection)
+        if "catalog" in taken.schemas:
+            known = connection.execute(select(versions.c.name, versions.c.digest))
+            taken.adapters = {row.name: row.digest for row in known}
+        if "knowledge" in taken.schemas:
+            stored = connection.execute(select(files.c.id, files.c.sha256, files.c.bytes))
+            taken.files = [StoredFile(*row) for row in stored]
+            taken.editions = _editions(connection)
+        if "jobs" in taken.schemas:
+            unfinished = {one.value for one in UNFINISHED}
+            known = connection.execute(select(jobs.c.id, jobs.c.status))
+            taken.jobs = {row.id: row.status not in unfinished for row in known}
     return taken
 
 
-def _require_present(database: Database, connection: Connection) -> None:
+def _revisions(database: Database, connection: Connection) -> dict[str, str]:
+    """Of the parts that are there: a gateway makes no tables of what it is not configured for."""
+    found: dict[str, str] = {}
     for part, schema in SCHEMAS.items():
-        found = schema.current(connection)
-        if found != schema.head:
+        revision = schema.current(connection)
+        if revision not in (None, schema.head):
             raise CatalogUnavailable(
-                f"the state database {database.shown_url} has schema {found or 'none'} of {part}, and this Loraplex "
+                f"the state database {database.shown_url} has schema {revision} of {part}, and this Loraplex "
                 f"{schema.head}; run `loraplex migrate` first."
             )
+        if revision is not None:
+            found[part] = revision
+    if not found:
+        raise CatalogUnavailable(
+            f"the state database {database.shown_url} has no tables: there is nothing to back up; check `state.url`."
+        )
+    return found
 
 
 def _editions(connection: Connection) -> dict[EditionRef, int]:

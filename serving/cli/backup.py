@@ -182,8 +182,12 @@ def _passages(config: "GatewayConfig", gateway: str | None, *, left_out: bool) -
 
 
 def _open_index(index: "IndexSettings") -> Any:
+    import logging
+
     from serving.knowledge.indexes import open_milvus
 
+    # It tells at length what is no failure here: that a gateway has the embedded index open.
+    logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
     return open_milvus(index)
 
 
