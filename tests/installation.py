@@ -20,8 +20,8 @@ from serving.jobs.launcher import ProcessLauncher
 from tests.adapter_factory import BASE_NAME, make_adapter, make_base
 from tests.jobs_live import STANDIN, planned
 from tests.knowledge_live import key_of
-from tests.live import served
 from tests.lifecycle import until
+from tests.live import served
 
 KEYS = [key_of("root", admin=True), key_of("ada", writes_knowledge=True, labels=["sales"]), key_of("reader")]
 QUESTIONS = ("How long does a refund take?", "When do parcels leave?", "What does the Team plan cost?")
@@ -36,7 +36,7 @@ _CHANGING = {"residency", "last_active_at", "bytes_in_flight", "replicas"}
 
 
 def write_config(folder: Path, embeddings: str, **sections: Any) -> Path:
-    """A configuration file whose state, artifacts and index are in ``folder`` where ``sections`` do not say otherwise."""
+    """A configuration file whose state, artifacts and index are in ``folder`` unless ``sections`` say otherwise."""
     folder.mkdir(parents=True, exist_ok=True)
     base = make_base(folder.parent / BASE_NAME)
     whole: dict[str, Any] = {
@@ -143,6 +143,29 @@ class LiveInstallation:
         await until(reached, "the job")
         return str(job["id"])
 
+    async def resume(self, job: str) -> str:
+        """Let a paused job go on; the version that came of it."""
+        async with self.http() as root:
+            await _done(root, "POST", f"/v1/fine_tuning/jobs/{job}/resume")
+
+            async def ended() -> Any:
+                now = await _done(root, "GET", f"/v1/fine_tuning/jobs/{job}")
+                assert now["status"] not in ("failed", "cancelled"), now["error"]
+                return now["fine_tuned_model"]
+
+            await until(ended, "the job")
+            return str(await ended())
+
+    async def settled(self) -> None:
+        """Return once no document waits to be searched."""
+        async with self.http() as root:
+
+            async def none_waits() -> bool:
+                stores = await _all(root, "/v1/vector_stores")
+                return not any(store["file_counts"]["in_progress"] for store in stores)
+
+            await until(none_waits, "the ingestion")
+
     async def picture(self) -> dict[str, Any]:
         """All that it serves, as far as clients can tell."""
         async with self.http() as root, self.http("reader") as reader:
@@ -165,7 +188,14 @@ class LiveInstallation:
             for who, client in (("root", root), ("reader", reader)):
                 answer = await _done(client, "POST", f"{place}/search", json={"query": question})
                 found[f"{who}: {question}"] = answer["data"]
-        return {"store": _steady(store), "documents": documents, "texts": texts, "found": found}
+        passages = [(await root.get(f"{place}/files/{one['id']}/passages")).json() for one in documents]
+        return {
+            "store": _steady(store),
+            "documents": documents,
+            "texts": texts,
+            "found": found,
+            "passages": passages,
+        }
 
 
 def loraplex(*arguments: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
