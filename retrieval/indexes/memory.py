@@ -77,7 +77,9 @@ class MemoryIndex:
 
     def stored(self, document: int) -> tuple[list[Passage], Vectors]:
         """See PassageIndex."""
-        rows = sorted((row for row in self._rows.values() if row[0].document == document), key=lambda row: row[0].number)
+        rows = sorted(
+            (row for row in self._rows.values() if row[0].document == document), key=lambda row: row[0].number
+        )
         vectors = np.array([row[1] for row in rows], dtype=np.float32).reshape(len(rows), self.spec.dimension)
         return [row[0] for row in rows], vectors
 

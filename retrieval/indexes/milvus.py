@@ -163,7 +163,9 @@ class MilvusIndex:
     def _rows_of(self, document: int, fields: list[str], page: int) -> Iterator[dict[str, Any]]:
         """A document's rows in order, read ``page`` at a time."""
         after = -1
-        while rows := self._query(f"{documents_in([document])} and number > {after} and number <= {after + page}", fields):
+        while rows := self._query(
+            f"{documents_in([document])} and number > {after} and number <= {after + page}", fields
+        ):
             yield from sorted(rows, key=lambda row: int(row["number"]))
             after = max(int(row["number"]) for row in rows)
 
