@@ -35,6 +35,7 @@ COMMANDS = {
     "diagnose": _Command(
         "serving.cli.diagnosis", "diagnose", "Say whether failures want retrieval, training, or both."
     ),
+    "doctor": _Command("serving.cli.doctor", "doctor", "Say what is wrong with an installation, in plain words."),
     "dashboards": _Command("serving.cli.dashboards", "app", "Write Grafana dashboards and Prometheus rules."),
     "config": _Command("serving.cli.config", "app", "Check a configuration file; print the reference."),
     "keys": _Command("serving.cli.keys", "app", "Make API keys."),
