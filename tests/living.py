@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,6 @@ class SpoiltEngine(FakeEngine):
         """Version → share of the answers that are not what was asked for."""
         self.failing: dict[str, float] = {}
         """Version → share of the requests that fail."""
-        self.pause_s = 0.0
-        """How long each piece of a stream takes, in seconds."""
         self._given: Counter[tuple[str, str]] = Counter()
 
     async def complete(self, request: EngineRequest) -> JsonObject:
@@ -58,13 +56,6 @@ class SpoiltEngine(FakeEngine):
         if self._due(request, "broken", self.broken):
             answer["choices"][0]["message"]["content"] = "{not what was asked for"
         return answer
-
-    async def stream(self, request: EngineRequest) -> AsyncGenerator[JsonObject, None]:
-        """Sometimes slow."""
-        async with aclosing(super().stream(request)) as pieces:
-            async for piece in pieces:
-                await asyncio.sleep(self.pause_s)
-                yield piece
 
     def _due(self, request: EngineRequest, kind: str, shares: dict[str, float]) -> bool:
         version = request.adapter or ""

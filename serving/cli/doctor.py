@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from serving.config import GatewayConfig
     from serving.doctor.finding import Finding
 
+_CONFIG_ENV = "LORAPLEX_CONFIG"
 _FAULTS = 1
 _USAGE = 2
 
@@ -24,7 +25,7 @@ def doctor(
         str | None,
         typer.Option(
             "--url",
-            help=f"Look at the gateway at this address, from outside. Default without --config: {client.DEFAULT_URL}.",
+            help=f"Look at the gateway at this address, from outside. Default without a file: {client.DEFAULT_URL}.",
             show_default=False,
         ),
     ] = None,
@@ -33,7 +34,8 @@ def doctor(
         typer.Option(
             "--config",
             "-c",
-            help="Look from inside: at what this file names, and at this machine, pod or container.",
+            help="Look from inside: at what this file names, and at this machine, pod or container. Default without "
+            f"--url: the file that {_CONFIG_ENV} names, if it is set.",
             show_default=False,
         ),
     ] = None,
@@ -59,6 +61,8 @@ def doctor(
 
     Exit codes: 0 nothing is broken (there may be warnings), 1 something is, 2 the command line or the file is wrong.
     """
+    if url is None and config is None and os.environ.get(_CONFIG_ENV):
+        config = Path(os.environ[_CONFIG_ENV])
     settings = None if config is None else _load(config)
     if config is not None and url is None and (model is not None or not requests):
         raise typer.BadParameter("--model and --no-request go with --url: from inside, no request is sent")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from serving.config import GatewayConfig
-from serving.doctor import environment, machine, model, storage
+from serving.doctor import environment, machine, model, neighbours, storage
 from serving.doctor.finding import Finding, fail
 
 Check = Callable[[GatewayConfig], Iterator[Finding]]
@@ -14,6 +14,8 @@ _CHECKS: tuple[tuple[str, Check], ...] = (
     ("state", storage.state),
     ("artifacts", storage.artifacts),
     ("index", storage.index),
+    ("services", neighbours.services),
+    ("servers", neighbours.servers),
     ("model", model.model),
     ("disk", machine.disk),
     ("shared memory", machine.shared_memory),

@@ -1,6 +1,5 @@
 """The machine, pod or container: disk, shared memory, GPUs, open files, ports, programs."""
 
-import os
 import resource
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from serving.config import GatewayConfig, VllmEngineSettings
 from serving.doctor.finding import Finding, counted, fail, ok, skip, warn
+from serving.doctor.folders import is_writable, nearest, whose
 from serving.doctor.wire import Line, Unreachable
 
 _GIB = 1024**3
@@ -24,10 +24,9 @@ def disk(config: GatewayConfig) -> Iterator[Finding]:
     """Every folder that is written can be, and has room."""
     found = []
     for setting, (folder, wanted) in _folders(config).items():
-        place = folder if folder.exists() else next(parent for parent in folder.absolute().parents if parent.exists())
-        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-            message = f"`{setting}`: {place} cannot be written."
-            found.append(fail("disk", message, f"Give it to the user that the gateway runs as (id {os.getuid()})."))
+        place = nearest(folder)
+        if not is_writable(place):
+            found.append(fail("disk", f"`{setting}`: {place} cannot be written.", whose()))
             continue
         free = shutil.disk_usage(place).free
         if free < _LEAST_FREE:
@@ -77,7 +76,7 @@ def _gib(count: float) -> str:
 def shared_memory(config: GatewayConfig) -> Iterator[Finding]:
     """There is enough of it for processes that pass tensors to each other."""
     if not isinstance(config.engine, VllmEngineSettings):
-        yield skip("shared memory", "The engine is elsewhere.")
+        yield skip("shared memory", "The engine is not vLLM here.")
         return
     try:
         size = shutil.disk_usage(_SHARED).total
@@ -111,7 +110,7 @@ def _parallel(config: GatewayConfig) -> int:
 def gpus(config: GatewayConfig) -> Iterator[Finding]:
     """As many GPUs are visible as a replica takes."""
     if not isinstance(config.engine, VllmEngineSettings):
-        yield skip("gpus", "The engine is elsewhere.")
+        yield skip("gpus", "The engine is not vLLM here.")
         return
     wanted, parallel = config.gpus_per_replica, _parallel(config)
     if wanted and parallel > ceil(wanted):
@@ -157,7 +156,8 @@ def _visible() -> tuple[list[str], str]:
     except (OSError, subprocess.TimeoutExpired) as error:
         return [], f"nvidia-smi does not work ({error})"
     if done.returncode:
-        return [], f"nvidia-smi says `{(done.stdout or done.stderr).strip().splitlines()[:1]}`"
+        said = (done.stdout or done.stderr).strip().partition("\n")[0]
+        return [], f"nvidia-smi says `{said}`"
     lines = [line.split(", ") for line in done.stdout.splitlines() if line.count(", ") == 2]
     return [f"{name}, {memory}, driver {driver}" for name, memory, driver in lines], ""
 

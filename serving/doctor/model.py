@@ -21,7 +21,7 @@ _COPY = "Copy the checkpoint again."
 def model(config: GatewayConfig) -> Iterator[Finding]:
     """The checkpoint is whole, or the hub gives it."""
     if not isinstance(config.engine, VllmEngineSettings):
-        yield skip("model", "The engine is elsewhere, and its weights with it.")
+        yield skip("model", "No weights are read: the engine is not vLLM here.")
         return
     folder = Path(config.model.id)
     if folder.is_dir():

@@ -18,7 +18,7 @@ _LATELY_S = 86_400
 _UNKNOWN_KEY = 401
 _NEXT = {
     "index_unavailable": "Is the Milvus at `knowledge.index.uri` up? See docs/runbooks/LoraplexRetrievalDegraded.md.",
-    "embedder_unavailable": "Is the model of `knowledge.embedder` there? The gateway's log has the details.",
+    "embedder_unavailable": "Are the models of `knowledge.embedder` and `knowledge.reranker` there? The log says more.",
     "reranker_unavailable": "Is the model of `knowledge.reranker` there? To do without: `kind: off`.",
 }
 _LOG = "Its log says why."
@@ -57,9 +57,15 @@ def _searched(visit: Visit, stores: Sequence[Any]) -> Iterator[Finding]:
     if not filled:
         return
     body = {"query": _QUESTION, "max_num_results": 1}
-    reply = visit.line.post(f"{_STORES}/{filled[0]['id']}/search", body)
-    if not reply.is_good:
-        name = filled[0]["name"] or filled[0]["id"]
+    # Administrators are told what had to be left out.
+    reply = visit.line.post(f"{_STORES}/{filled[0]['id']}/search?explain=true", body)
+    name = filled[0]["name"] or filled[0]["id"]
+    if reply.is_good:
+        for note in reply.data.get("notes", ()):
+            yield warn(
+                "knowledge", f"{name} is searched, with less than it should be: {note}", _NEXT["embedder_unavailable"]
+            )
+    else:
         yield fail("knowledge", f"{name} cannot be searched: {reply.message}", _NEXT.get(reply.code, _LOG))
 
 

@@ -1,7 +1,6 @@
 """Where an installation keeps what it must not lose: the state database, the artifact store, the index."""
 
 import fcntl
-import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from adapters.errors import CatalogUnavailable
 from retrieval.errors import IndexUnavailable
 from serving.config import ArtifactSettings, GatewayConfig
 from serving.doctor.finding import Finding, counted, fail, ok, skip, warn
+from serving.doctor.folders import is_writable, nearest, whose
 from serving.doctor.patience import TooLong, within
 from serving.settings.knowledge import IndexSettings
 
@@ -36,7 +36,7 @@ def state(config: GatewayConfig, *, limit_s: float = LIMIT_S) -> Iterator[Findin
             "Take it out, and put it into the environment variable PGPASSWORD, or into the file of PGPASSFILE.",
         )
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-        folder = _existing(Path(str(url.database)))
+        folder = nearest(Path(str(url.database)))
         yield _writable("state", folder, f"There is no state yet; the first start makes it at {url.database}.")
         return
     try:
@@ -92,7 +92,7 @@ def artifacts(config: GatewayConfig, *, limit_s: float = LIMIT_S) -> Iterator[Fi
             "Take it out; for S3, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment are read.",
         )
     if "://" not in settings.url and not Path(settings.url).exists():
-        folder = _existing(Path(settings.url))
+        folder = nearest(Path(settings.url))
         yield _writable("artifacts", folder, f"Nothing is stored yet; the first adapter makes {settings.url}.")
         return
     try:
@@ -190,8 +190,8 @@ def _expected(url: str) -> dict[str, str]:
 def _embedded(path: Path) -> tuple[set[str] | None, str]:
     """The collections of an embedded index, read without opening it; None: it does not show them."""
     if not path.exists():
-        folder = _existing(path)
-        if not os.access(folder, os.W_OK | os.X_OK):
+        folder = nearest(path)
+        if not is_writable(folder):
             raise OSError(f"{folder} cannot be written")
         return set(), f"Milvus Lite, not made yet, at {path}"
     folder = path / "collections"
@@ -225,17 +225,10 @@ def _server(settings: IndexSettings, limit_s: float) -> tuple[set[str], str]:
     return within(limit_s, ask)
 
 
-def _existing(path: Path) -> Path:
-    """The nearest folder above ``path`` that there is."""
-    return next(parent for parent in path.absolute().parents if parent.exists())
-
-
 def _writable(check: str, folder: Path, message: str) -> Finding:
-    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+    if is_writable(folder):
         return ok(check, message)
-    return fail(
-        check, f"{folder} cannot be written.", f"Give it to the user that the gateway runs as (id {os.getuid()})."
-    )
+    return fail(check, f"{folder} cannot be written.", whose())
 
 
 def _sentence(error: Exception) -> str:

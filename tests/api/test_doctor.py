@@ -24,7 +24,7 @@ OUTSIDE = (
     "connection", "health", "readiness", "clock", "authentication", "models", "admin API", "replicas", "residency",
     "rollouts", "request", "version", "stream", "metrics", "release", "monitoring", "knowledge", "jobs",
 )  # fmt: skip
-KEYS = {"api_keys": [key_of("root", admin=True), key_of("user"), key_of("nobody", models=[])]}
+KEYS: dict[str, Any] = {"api_keys": [key_of("root", admin=True), key_of("user"), key_of("nobody", models=[])]}
 
 
 @pytest.fixture
@@ -112,6 +112,19 @@ async def test_requests_need_a_gateway_to_go_to(tmp_path: Path) -> None:
     file.write_text("model: {id: org/base}\n")
 
     assert "go with --url" in await command("--config", str(file), "--no-request", exit_code=2)
+
+
+async def test_inside_a_pod_the_file_of_the_environment_is_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        f"model: {{id: org/base}}\nengine: {{kind: fake}}\nstate: {{url: 'sqlite:///{tmp_path}/state.db'}}\n"
+        "metrics: {token_env: NOBODY_SET_THIS}\n"
+    )
+    printed = await command(exit_code=1, env={"LORAPLEX_CONFIG": str(file)})
+
+    assert "fail  variables       The environment variable NOBODY_SET_THIS is not set" in printed
+    assert "ok    state" in printed
+    assert "connection" not in printed
 
 
 # The way there

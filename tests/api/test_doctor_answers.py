@@ -14,8 +14,8 @@ from tests.doctoring import Answer, look, look_through, of, only
 from tests.live import served
 from tests.living import Living, living
 
-PAUSE_S = 0.02
-"""Between two deltas of a slow engine, in seconds."""
+TOKEN_S = 0.02
+"""How long each token of a slow engine takes, in seconds."""
 
 
 @pytest.fixture
@@ -37,14 +37,14 @@ async def _meddled(it: Living, change: Callable[[Answer], None], *, streams: boo
 
 
 async def test_deltas_that_come_one_by_one_are_well(it: Living) -> None:
-    it.engine.pause_s = PAUSE_S
+    it.engine._token_s = TOKEN_S
     finding = only(await look(f"{it.http.base_url}"), "stream", Level.OK)
 
     assert finding.message.startswith("Deltas come one by one: 19 deltas")
 
 
 async def test_a_proxy_that_buffers_streams_is_found(it: Living) -> None:
-    it.engine.pause_s = PAUSE_S
+    it.engine._token_s = TOKEN_S
     finding = only(await _meddled(it, lambda answer: None, streams=True), "stream", Level.FAIL)
 
     assert finding.message.startswith("Something buffers streams: 19 deltas")

@@ -35,7 +35,12 @@ async def look_beside(it: Living, **report: Any) -> list[Finding]:
     """What is found while a second replica says ``report`` of itself."""
     catalog = it.plane.catalog
     revision = catalog.snapshot().revision
-    values = {"revision": revision, "ready": True, "holdings": (held(it),), "address": await _address(it)}
+    values: dict[str, Any] = {
+        "revision": revision,
+        "ready": True,
+        "holdings": (held(it),),
+        "address": await _address(it),
+    }
     catalog.report(ReplicaReport("r1", **(values | report)))
     return await look(url_of(it))
 
@@ -150,7 +155,7 @@ async def _with_rollout(it: Living, **values: Any) -> list[Finding]:
     """What is found where the last rollout of ``triage`` is as ``values`` say."""
     now = datetime.now(UTC)
     stable = it.plane.catalog.snapshot().aliases["triage"].stable
-    row = {
+    row: dict[str, Any] = {
         "alias": "triage",
         "candidate": stable,
         "phase": "examining",
