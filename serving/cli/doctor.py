@@ -19,35 +19,40 @@ _FAULTS = 1
 _USAGE = 2
 
 
+_Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help=f"Look at the gateway at this address, from outside. Default without a file: {client.DEFAULT_URL}.",
+        show_default=False,
+    ),
+]
+_Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="Look from inside: at what this file names, and at this machine, pod or container. Default without "
+        f"--url: the file that {_CONFIG_ENV} names, if it is set.",
+        show_default=False,
+    ),
+]
+_Requests = Annotated[
+    bool, typer.Option("--request/--no-request", help="Whether real, tiny requests are sent, whole and streamed.")
+]
+_Model = Annotated[
+    str | None, typer.Option("--model", help="Which model they go to. Default: an adapter's.", show_default=False)
+]
+_Timeout = Annotated[float, typer.Option("--timeout", min=1, help="How long one answer may take, in seconds.")]
+
+
 def doctor(
     *,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            "--url",
-            help=f"Look at the gateway at this address, from outside. Default without a file: {client.DEFAULT_URL}.",
-            show_default=False,
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            "-c",
-            help="Look from inside: at what this file names, and at this machine, pod or container. Default without "
-            f"--url: the file that {_CONFIG_ENV} names, if it is set.",
-            show_default=False,
-        ),
-    ] = None,
-    requests: Annotated[
-        bool, typer.Option("--request/--no-request", help="Whether real, tiny requests are sent, whole and streamed.")
-    ] = True,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Which model they go to. Default: an adapter's.", show_default=False)
-    ] = None,
-    timeout_s: Annotated[
-        float, typer.Option("--timeout", min=1, help="How long one answer may take, in seconds.")
-    ] = 60.0,
+    url: _Url = None,
+    config: _Config = None,
+    requests: _Requests = True,
+    model: _Model = None,
+    timeout_s: _Timeout = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check an installation and say what is wrong, and what to do about it.
