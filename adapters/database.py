@@ -3,36 +3,24 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from adapters import tables
 from adapters.errors import CatalogUnavailable
+from adapters.schema import Moved, Schema, SchemaRefused
 
 _BUSY_TIMEOUT_S = 30.0
 _ADVISORY_LOCK = 0x6C6F7261  # "lora": one number that every Loraplex process agrees on
 
 
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The tables of one library or application, which share the database with those of others."""
-
-    revisions: Path
-    """A folder with one module for each revision."""
-    version_table: str
-    """Where the schema's revision is kept."""
-
-
-_MIGRATIONS = Path(__file__).parent / "migrations"
-CATALOG_SCHEMA = Schema(_MIGRATIONS / "versions", "catalog_schema")
+RESTORING = "loraplex_restoring"
+"""A table that is there while a backup is being restored into the database."""
+CATALOG_SCHEMA = Schema(Path(__file__).parent / "migrations" / "versions", "catalog_schema", tables.metadata)
 
 
 class Database:
@@ -79,42 +67,47 @@ class Database:
         ):
             yield connection
 
-    def migrate(self) -> None:
+    def migrate(self) -> Moved:
         """Bring the schema to this code's revision; safe from several processes at once.
 
         Raises:
-            CatalogUnavailable: the database is of a schema that this code does not know, or cannot be reached.
+            CatalogUnavailable: the database is of a schema that this code does not know, is being restored into, or
+                cannot be reached.
         """
-        config = Config()
-        config.set_main_option("script_location", _escaped(_MIGRATIONS))
-        config.set_main_option("path_separator", "newline")
-        config.set_main_option("version_locations", _escaped(self._schema.revisions))
         with self.writing() as connection:
-            if not self._is_sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-            self._refuse_newer(connection, ScriptDirectory.from_config(config))
-            config.attributes["connection"] = connection
-            config.attributes["version_table"] = self._schema.version_table
-            command.upgrade(config, "head")
+            self.take_turn(connection)
+            if inspect(connection).has_table(RESTORING):
+                raise CatalogUnavailable(
+                    f"the restoring of a backup into {self.shown_url} was begun and has not ended; run "
+                    "`loraplex restore` again, or use another `state.url`."
+                )
+            return self._schema.upgrade(connection)
+
+    def revision(self) -> str | None:
+        """The schema's revision in the database; None where it has none yet. Raises as :meth:`migrate`."""
+        with self.reading() as connection:
+            return self._schema.current(connection)
+
+    def reach(self) -> None:
+        """Ask the database for nothing. Raises CatalogUnavailable where it cannot be reached."""
+        with self.reading() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def take_turn(self, connection: Connection) -> None:
+        """Wait, in a transaction that writes, until no other process migrates or restores."""
+        if not self._is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
 
-    def _refuse_newer(self, connection: Connection, scripts: ScriptDirectory) -> None:
-        context = MigrationContext.configure(connection, opts={"version_table": self._schema.version_table})
-        known = {script.revision for script in scripts.walk_revisions()}
-        for found in context.get_current_heads():
-            if found not in known:
-                raise CatalogUnavailable(
-                    f"the state database {self.shown_url} has schema {found}, newer than the schema "
-                    f"{scripts.get_current_head()} of this Loraplex; upgrade Loraplex or use another `state.url`."
-                )
-
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except SchemaRefused as error:
+            raise CatalogUnavailable(f"the state database {self.shown_url} {error}") from None
         except DBAPIError as error:
             raise CatalogUnavailable(self._explain(error)) from error
         except SQLAlchemyError as error:
@@ -125,10 +118,6 @@ class Database:
         if "no such table" in cause or "UndefinedTable" in type(error.orig).__name__:
             return f"the state database {self.shown_url} has no tables yet; start a gateway on it first ({cause})."
         return f"the state database {self.shown_url} cannot be used: {cause}."
-
-
-def _escaped(path: Path) -> str:
-    return str(path).replace("%", "%%")
 
 
 def _parse(url: str) -> URL:

@@ -15,10 +15,12 @@ from serving.knowledge.protocol import SearchRequest, SearchResult
 from serving.knowledge.remote import RemoteKnowledge
 from serving.process.orders import Orders
 from serving.process.reports import Reporter
-from serving.relay import PlainRequest, PlainResponse, Relay, answer
+from serving.relay import PlainRequest, PlainResponse, Relay, answer, control_timeout_s
 
 APPLICATION = "loraplex"
-_CONTROL_TIMEOUT_MARGIN_S = 30.0
+_LOGGING = LoggingConfig(enable_access_log=False)
+_SURGE_PERCENT = 25
+"""How many replicas more than wanted there may be during an update, in percent, rounded up."""
 
 
 class Control:
@@ -87,7 +89,10 @@ class Replica:
     """One gateway with its engine. Ray routes to it once the engine is ready and the app is built."""
 
     def __init__(
-        self, orders: dict[str, Any], control: DeploymentHandle, knowledge: DeploymentHandle | None = None
+        self,
+        orders: dict[str, Any],
+        control: DeploymentHandle | None = None,
+        knowledge: DeploymentHandle | None = None,
     ) -> None:
         from serving.process.replica import Replica as Inner
         from serving.process.replica import prepare_process
@@ -95,18 +100,11 @@ class Replica:
         plain = Orders.from_plain(orders)
         name = f"replica-{serve.get_replica_context().rank.rank}"
         prepare_process(plain, name)
-        timeout_s = plain.config.adapters.load_timeout_s * 2 + _CONTROL_TIMEOUT_MARGIN_S
-
-        async def call(request: PlainRequest) -> PlainResponse:
-            response: PlainResponse = await control.handle.remote(request)
-            return response
-
-        host = "127.0.0.1" if plain.ray_address is None else ray.util.get_node_ip_address()
         self._inner = Inner(
             plain,
             name,
-            control=Relay(call, timeout_s=timeout_s),
-            peer_host=host,
+            control=None if control is None else _relay(control, plain.config),
+            peer_host=ray.util.get_node_ip_address() if plain.on_cluster else "127.0.0.1",
             knowledge=None if knowledge is None else _remote(knowledge),
         )
 
@@ -135,6 +133,14 @@ def _launcher(config: GatewayConfig) -> Launcher | None:
     return RayLauncher(process, cpus=config.training.cpus_per_job or 0, gpus=config.training.gpus_per_job)
 
 
+def _relay(handle: DeploymentHandle, config: GatewayConfig) -> Relay:
+    async def call(request: PlainRequest) -> PlainResponse:
+        response: PlainResponse = await handle.handle.remote(request)
+        return response
+
+    return Relay(call, timeout_s=control_timeout_s(config))
+
+
 def _remote(handle: DeploymentHandle) -> RemoteKnowledge:
     async def search(request: SearchRequest) -> SearchResult:
         answered: SearchResult | KnowledgeError = await handle.search.remote(request)
@@ -154,26 +160,25 @@ def _remote(handle: DeploymentHandle) -> RemoteKnowledge:
 
 
 def build_application(orders: Orders) -> serve.Application:
-    """The Ray Serve application: ``config.replicas`` gateways, one control process, and one that owns the indexes."""
-    config = orders.config
-    logging_config = LoggingConfig(enable_access_log=False)
-    plain = orders.to_plain()
-    control = serve.deployment(
-        Control,
-        name="Control",
-        num_replicas=1,
-        max_ongoing_requests=64,
-        ray_actor_options={"num_cpus": 0},
-        health_check_period_s=2,
-        graceful_shutdown_timeout_s=5,
-        graceful_shutdown_wait_loop_s=0.1,
-        max_constructor_retry_count=1,
-        logging_config=logging_config,
-    )
-    replica = serve.deployment(
+    """The Ray Serve application: ``config.replicas`` gateways, one control process, and one that owns the indexes.
+
+    A part that ``config.services`` names runs elsewhere and is no deployment.
+    """
+    config, plain = orders.config, orders.to_plain()
+    parts = [_control().bind(plain) if config.services.control is None else None]
+    if config.knowledge is not None and config.services.knowledge is None:
+        parts.append(_knowledge().bind(plain))
+    return _gateway(config).bind(plain, *parts)
+
+
+def _gateway(config: GatewayConfig) -> serve.Deployment:
+    return serve.deployment(
         serve.ingress(None)(Replica),
         name="Gateway",
         num_replicas=config.replicas,
+        # A new version of the code or of the configuration: the replacement serves before the old replica drains, on
+        # room that one replica more takes. Where there is none, the old ones go on serving.
+        max_surge_percent=_SURGE_PERCENT,
         # Admission is the gateway's own business: it answers 429 in OpenAI's form.
         max_ongoing_requests=max(1024, config.limits.max_concurrent_requests * 4),
         ray_actor_options={"num_cpus": config.cpus_per_replica, "num_gpus": config.gpus_per_replica},
@@ -183,9 +188,27 @@ def build_application(orders: Orders) -> serve.Application:
         graceful_shutdown_wait_loop_s=0.1,
         # The first start fails at once, with its reason; later ones are repeated for ever.
         max_constructor_retry_count=1,
-        logging_config=logging_config,
+        logging_config=_LOGGING,
     )
-    knowledge = serve.deployment(
+
+
+def _control() -> serve.Deployment:
+    return serve.deployment(
+        Control,
+        name="Control",
+        num_replicas=1,
+        max_ongoing_requests=64,
+        ray_actor_options={"num_cpus": 0},
+        health_check_period_s=2,
+        graceful_shutdown_timeout_s=5,
+        graceful_shutdown_wait_loop_s=0.1,
+        max_constructor_retry_count=1,
+        logging_config=_LOGGING,
+    )
+
+
+def _knowledge() -> serve.Deployment:
+    return serve.deployment(
         Knowledge,
         name="Knowledge",
         num_replicas=1,
@@ -196,7 +219,5 @@ def build_application(orders: Orders) -> serve.Application:
         graceful_shutdown_timeout_s=10,
         graceful_shutdown_wait_loop_s=0.1,
         max_constructor_retry_count=1,
-        logging_config=logging_config,
+        logging_config=_LOGGING,
     )
-    bound = [control.bind(plain)] + ([knowledge.bind(plain)] if config.knowledge is not None else [])
-    return replica.bind(plain, *bound)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from serving.config import GatewayConfig, OpenAIEngineSettings, VllmEngineSettings
 from serving.errors import ConfigInvalid
+from serving.parts.check import part_problems
+from serving.parts.token import Part, token_problem
 
 
 def preflight(config: GatewayConfig) -> list[str]:
@@ -20,19 +22,42 @@ def preflight(config: GatewayConfig) -> list[str]:
     return [*quick_preflight(config), *(line for problems in others for line in problems(config))]
 
 
-def quick_preflight(config: GatewayConfig) -> list[str]:
+def quick_preflight(config: GatewayConfig, only: Part | None = None) -> list[str]:
     """The part of :func:`preflight` that takes no time, and without which no start can succeed.
 
     Adapters are no part of it: one that the catalog knows already serves even if its source is gone.
+
+    Args:
+        only: the part that is to run alone; it needs no engine, and the knowledge no model at all.
     """
-    return [
-        *_model_problems(config),
-        *_secret_problems(config),
-        *_compiler_problems(config),
-        *_state_problems(config),
-        *_artifact_problems(config),
-        *_training_problems(config),
-    ]
+    found = [*_state_problems(config), *_artifact_problems(config)]
+    if only == "knowledge":
+        return [*part_problems(config, only), *_scraper_problems(config), *found]
+    found = [*_model_problems(config), *_secret_problems(config), *found, *_training_problems(config)]
+    if only is not None:
+        return [*part_problems(config, only), *found]
+    missing = token_problem(config)
+    return [*found, *_compiler_problems(config), *([missing] if missing is not None else [])]
+
+
+def shared_storage_problems(config: GatewayConfig, machines: int) -> list[str]:
+    """One line for each place that all replicas share and that ``machines`` machines cannot."""
+    if machines < 2:
+        return []
+    from sqlalchemy import make_url
+
+    found = []
+    if make_url(config.state.url).get_backend_name() == "sqlite":
+        found.append(
+            f"`state.url`: {machines} machines would each have an SQLite file of their own; use PostgreSQL, as in "
+            "`postgresql+psycopg://user@host/loraplex`"
+        )
+    if "://" not in config.artifacts.url:
+        found.append(
+            f"`artifacts.url`: {machines} machines would each have a folder {config.artifacts.url} of their own; use a "
+            "URL such as `s3://bucket/path`, or `file://` and the path of a folder that all of them mount"
+        )
+    return found
 
 
 def _model_problems(config: GatewayConfig) -> Iterator[str]:
@@ -75,6 +100,10 @@ def _secret_problems(config: GatewayConfig) -> Iterator[str]:
     engine = config.engine
     if isinstance(engine, OpenAIEngineSettings) and engine.api_key_env and not os.environ.get(engine.api_key_env):
         yield f"`engine.api_key_env`: the environment variable {engine.api_key_env} is not set"
+    yield from _scraper_problems(config)
+
+
+def _scraper_problems(config: GatewayConfig) -> Iterator[str]:
     token = config.metrics.token_env
     if token is not None and not os.environ.get(token, "").strip():
         yield f"`metrics.token_env`: the environment variable {token} is not set"

@@ -16,8 +16,10 @@ from serving.config import AdapterSettings, ModelSettings, VllmEngineSettings
 from serving.engine.vllm import VllmEngine
 from tests.adapter_factory import make_adapter
 from tests.milvus_server import milvus_server
+from tests.postgres_server import postgres_server
+from tests.s3_server import s3_server
 
-__all__ = ["milvus_server"]
+__all__ = ["milvus_server", "postgres_server", "s3_server"]
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("loraplex", deadline=None)

@@ -36,6 +36,7 @@ COMMANDS = {
         "serving.cli.diagnosis", "diagnose", "Say whether failures want retrieval, training, or both."
     ),
     "dashboards": _Command("serving.cli.dashboards", "app", "Write Grafana dashboards and Prometheus rules."),
+    "migrate": _Command("serving.cli.migrate", "migrate", "Bring the state database to the present schema."),
     "config": _Command("serving.cli.config", "app", "Check a configuration file; print the reference."),
     "keys": _Command("serving.cli.keys", "app", "Make API keys."),
 }

@@ -14,10 +14,9 @@ def step_back(niceness: int, pid: int | None = None) -> None:
 
     Where Linux groups processes by session (sched(7), "The autogroup feature"), a nice value counts among those of one
     session only, and what decides between sessions is the group's own. So both are set: the group's where ``pid`` leads
-    a session, which nobody else of ours is in. Kernels without the feature have no such file, and in a control group
-    that has its own share of the processor (a container) the group's value decides nothing. To those without privileges
-    the kernel grants one such change each 100 ms on the whole machine, so a refused one is repeated a few times
-    (blocking for half a second at most).
+    a session, which nobody else of ours is in. Kernels without the feature have no such file. To those without
+    privileges the kernel grants one such change each 100 ms on the whole machine, so a refused one is repeated a few
+    times (blocking for half a second at most).
 
     Args:
         niceness: 0 to 19.

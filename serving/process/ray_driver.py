@@ -54,7 +54,7 @@ def start_ray(orders: Orders) -> tuple[Identity, ...]:
         # Logical cores only order placement; on our own head there is nobody to keep them for.
         num_cpus=max(os.cpu_count() or 1, math.ceil(config.replicas * config.cpus_per_replica)),
         object_store_memory=_OBJECT_STORE_BYTES,
-        _temp_dir=str(orders.scratch / "ray"),
+        _temp_dir=str(orders.scratch_folder / "ray"),
         _node_ip_address="127.0.0.1",
         **options,
     )

@@ -1,10 +1,21 @@
 """Tasks: a public model name and the behaviour behind it."""
 
 import difflib
+import json
 import re
-from typing import Any, Self
+from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from serving.settings.base import Items, Name, Settings
 from serving.settings.problems import phrase
@@ -12,13 +23,43 @@ from serving.settings.retrieval import RetrievalSettings
 from serving.settings.slo import SloSettings
 
 
+def _read_if_path(value: object) -> object:
+    """The JSON object in the file that ``value`` names, its keys in the file's order; any other value as it is.
+
+    Read here and not where it is used, so that every process of an installation has the schema and not only a path.
+    """
+    if not isinstance(value, str):
+        return value
+    if not value:
+        raise ValueError("is empty; write a JSON Schema, or the path of a file with one")
+    path = Path(value).expanduser()
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot read the file {value}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the file {value} is not JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise ValueError(f"the file {value} holds no JSON object")
+    return schema
+
+
+JsonSchema = Annotated[
+    dict[str, Any],
+    BeforeValidator(_read_if_path),
+    WithJsonSchema({"anyOf": [{"type": "object", "additionalProperties": True}, {"type": "string", "minLength": 1}]}),
+]
+"""A JSON Schema, written out or as the path of a file with one."""
+
+
 class OutputContract(Settings):
     """The shape that a task's answers must have: enforced while decoding, validated again at the end."""
 
-    json_schema: dict[str, Any] | None = Field(
+    json_schema: JsonSchema | None = Field(
         default=None,
-        description="A JSON Schema that the answer satisfies. vLLM writes properties in the order that they have here: "
-        "let it be the one that adapters were trained on.",
+        description="A JSON Schema that the answer satisfies, or the path of a JSON file with one. vLLM writes "
+        "properties in the order that they have here: let it be the one that adapters were trained on. Programs that "
+        "write YAML often sort keys (Helm does); a file keeps its order.",
     )
     regex: str | None = Field(default=None, description="A regular expression that the whole answer matches.")
     choice: Items[str] | None = Field(default=None, description="The answer is one of these strings.")

@@ -134,3 +134,56 @@ def test_what_is_absolute_or_elsewhere_stays_as_it_is(tmp_path: Path) -> None:
         "s3://bucket/x",
     )
     assert config.adapters.cache_dir == Path("/var/cache/adapters")
+
+
+def _with_schema_file(folder: Path, content: str | bytes) -> str:
+    file = folder / "reply.json"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return f"model: {{id: org/base}}\ntasks: {{t: {{output: {{json_schema: {file}}}}}}}\n"
+
+
+def test_a_json_schema_can_stand_in_a_file_whose_order_it_keeps(tmp_path: Path) -> None:
+    text = _with_schema_file(tmp_path, '{"type": "object", "properties": {"queue": {}, "answer": {}}}')
+
+    output = load_config(_file(tmp_path, text)).tasks["t"].output
+
+    assert output is not None
+    assert output.json_schema is not None
+    assert list(output.json_schema["properties"]) == ["queue", "answer"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "is not JSON: "),
+        (b"\xff", "is not JSON: "),
+        ("[" * 100_000, "is not JSON: "),
+        ("[]", "holds no JSON object"),
+    ],
+)
+def test_a_file_that_is_no_json_schema_is_refused(tmp_path: Path, content: str | bytes, says: str) -> None:
+    (problem,) = _file_problems(tmp_path, _with_schema_file(tmp_path, content))
+
+    assert problem.startswith(f"line 2: `tasks.t.output.json_schema`: the file {tmp_path / 'reply.json'} {says}")
+
+
+def test_the_content_of_the_file_is_checked_as_a_schema(tmp_path: Path) -> None:
+    (problem,) = _file_problems(tmp_path, _with_schema_file(tmp_path, '{"type": "objet"}'))
+
+    assert "`tasks.t.output.json_schema`: is not a JSON Schema: " in problem
+
+
+def test_a_schema_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    text = f"model: {{id: org/base}}\ntasks: {{t: {{output: {{json_schema: {tmp_path / 'none.json'}}}}}}}\n"
+
+    (problem,) = _file_problems(tmp_path, text)
+
+    assert problem.endswith(f"cannot read the file {tmp_path / 'none.json'}: No such file or directory")
+
+
+def test_an_empty_path_is_no_schema(tmp_path: Path) -> None:
+    text = "model: {id: org/base}\ntasks: {t: {output: {json_schema: ''}}}\n"
+
+    (problem,) = _file_problems(tmp_path, text)
+
+    assert problem.endswith("is empty; write a JSON Schema, or the path of a file with one")

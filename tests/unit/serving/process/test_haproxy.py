@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -55,6 +56,24 @@ def original(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def rewritten(original: str, folder: Path) -> str:
     return haproxy.rewrite(original, FRONTEND, folder / "errors")
+
+
+def test_on_a_cluster_the_public_frontend_stays_where_ray_has_it(original: str, folder: Path) -> None:
+    text = haproxy.rewrite(original, None, folder / "errors")
+    assert "bind 127.0.0.2:18000" in text
+    assert text.count("bind 127.0.0.1:") == haproxy.rewrite(original, FRONTEND, folder).count("bind 127.0.0.1:") - 1
+
+
+def test_the_launcher_of_an_image_needs_nothing_but_rays_own_arguments(original: str, tmp_path: Path) -> None:
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(original)
+    program = "from serving.process.haproxy import container_main; container_main()"
+    found = subprocess.run(
+        [sys.executable, "-c", program, "-c", "-f", str(config)], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    assert haproxy._OWN_SECTION in config.read_text()
+    assert (tmp_path / "errors" / "unavailable.http").is_file()
 
 
 def test_only_the_public_frontend_follows_the_configured_host(original: str, folder: Path) -> None:
