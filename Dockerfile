@@ -42,11 +42,13 @@ ARG VARIANT
 ARG SSL_CERT_FILE
 ARG PIP_FIND_LINKS
 COPY pyproject.toml ./
+COPY image/cpu-overrides.txt image/
 RUN /opt/tools/bin/uv venv --quiet --python /usr/bin/python3 /opt/loraplex
 RUN --mount=type=cache,target=/var/cache/uv \
     set -eu; \
     case "$VARIANT" in \
-        cpu) set -- --constraints requirements/constraints.txt --overrides requirements/cpu-overrides.txt; \
+        cpu) set -- --constraints requirements/constraints.txt \
+                --overrides requirements/cpu-overrides.txt --overrides image/cpu-overrides.txt; \
             if [ -n "${PIP_FIND_LINKS:-}" ]; then set -- "$@" --find-links "$PIP_FIND_LINKS"; \
             else set -- "$@" --torch-backend cpu; fi ;; \
         gpu) set -- --constraints requirements/constraints-gpu.txt ;; \
@@ -54,7 +56,9 @@ RUN --mount=type=cache,target=/var/cache/uv \
     esac; \
     unset PIP_FIND_LINKS; \
     /opt/tools/bin/uv pip install --python /opt/loraplex/bin/python "$@" --requirements pyproject.toml \
-        --extra "$VARIANT" --extra train --extra knowledge --extra postgres --extra s3 --extra report
+        --extra "$VARIANT" --extra train --extra knowledge --extra postgres --extra s3 --extra report; \
+    if [ "$VARIANT" = cpu ]; then rm /opt/loraplex/bin/ninja; fi; \
+    rm -f /opt/loraplex/.lock
 
 # --- the gateway itself: some megabytes, a layer of its own --------------------------------------------------------
 FROM dependencies AS program
@@ -67,7 +71,8 @@ COPY serving/ serving/
 COPY training/ training/
 RUN --mount=type=cache,target=/var/cache/uv \
     /opt/tools/bin/uv build --quiet --wheel --build-constraints requirements/constraints.txt --out-dir /wheel \
-    && /opt/tools/bin/uv pip install --python /opt/loraplex/bin/python --no-deps --prefix /program /wheel/*.whl
+    && /opt/tools/bin/uv pip install --python /opt/loraplex/bin/python --no-deps --prefix /program /wheel/*.whl \
+    && rm -f /program/.lock
 
 # --- what the variants differ in -----------------------------------------------------------------------------------
 FROM base AS runtime-cpu

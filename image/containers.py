@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-TOOLS = ("buildah", "podman", "debootstrap")
-_ALWAYS = {"buildah": (), "podman": ("--cgroup-manager=cgroupfs", "--runtime=crun")}
+TOOLS = ("buildah", "podman", "runc", "debootstrap")
+_ALWAYS = {"buildah": (), "podman": ("--cgroup-manager=cgroupfs", "--runtime=runc")}
 
 
 class RehearsalFailed(Exception):
@@ -21,7 +21,7 @@ def check_tools() -> None:
     """Raises RehearsalFailed where this machine cannot build images."""
     missing = [name for name in TOOLS if shutil.which(name) is None]
     if missing:
-        raise RehearsalFailed(f"not installed: {', '.join(missing)}; on Debian: apt-get install {' '.join(TOOLS)} crun")
+        raise RehearsalFailed(f"not installed: {', '.join(missing)}; on Debian: apt-get install {' '.join(TOOLS)}")
     if os.geteuid() != 0:
         raise RehearsalFailed("debootstrap makes a root file system, which only root may; run it with sudo")
 

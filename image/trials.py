@@ -1,10 +1,12 @@
 """Starting the image's roles as an operator's cluster would: no root, no network, nothing writable but the volumes."""
 
 import json
+import resource
 import secrets
+import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ STOP_LIMIT_S = 90
 _PORT = 8000
 _MODEL = "base"
 _LOG_LINES = 40
+_LIMIT = 16384
+"""Open files, and processes of the user, that a container may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,16 @@ def configuration() -> dict[str, Any]:
     }
 
 
+def _limits() -> Iterator[str]:
+    """Within this machine's own: Podman's defaults may be above what its root may set."""
+    for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
+        hard = resource.getrlimit(number)[1]
+        limit = _LIMIT if hard == resource.RLIM_INFINITY else min(hard, _LIMIT)
+        yield f"--ulimit={name}={limit}:{limit}"
+
+
 class Trials:
-    """Runs containers of one image. ``model``: a checkpoint's folder, mounted read-only below /models."""
+    """Runs containers of one image. ``model``: a checkpoint's folder; a copy is mounted read-only below /models."""
 
     def __init__(self, containers: Containers, image: str, model: Path, folder: Path) -> None:
         self._containers = containers
@@ -60,6 +72,11 @@ class Trials:
         self._config = folder / "config.yaml"
         self._config.write_text(yaml.safe_dump(configuration(), sort_keys=False), encoding="utf-8")
         self._state = folder / "state"
+        # A copy, because everything in it must be readable for the image's user.
+        readable = folder / "model"
+        shutil.copytree(model, readable)
+        for path in readable.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         self._options = [
             "--read-only",
             "--read-only-tmpfs=false",
@@ -69,9 +86,10 @@ class Trials:
             "--security-opt=no-new-privileges",
             "--network=none",
             "--pids-limit=-1",
+            *_limits(),
             "--shm-size=1g",
             f"--volume={self._config}:/etc/loraplex/config.yaml:ro",
-            f"--volume={model}:/models/model:ro",
+            f"--volume={readable}:/models/model:ro",
         ]
 
     def command(self, trial: Trial) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_the_context_holds_the_packages_and_what_builds_them() -> None:
     let_in = {line[1:] for line in lines if line.startswith("!")}
 
     assert "*" in lines
-    assert let_in == {"pyproject.toml", "README.md", "LICENSE", "requirements/*.txt", *PACKAGES}
+    assert let_in == {"pyproject.toml", "README.md", "LICENSE", "requirements/*.txt", "image/*.txt", *PACKAGES}
     assert set(re.findall(r"^COPY (\w+)/ \1/$", _TEXT, re.MULTILINE)) == {"requirements", *PACKAGES}
 
 

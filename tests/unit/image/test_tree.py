@@ -51,7 +51,8 @@ def test_a_file_of_that_name_that_is_no_program_is_none(root: Path) -> None:
 def test_weights_are_found_but_for_the_default_embedding_model(root: Path) -> None:
     packages = root / "opt/loraplex/lib/python3.11/site-packages"
     _write(packages / "tables.safetensors", 1000)
-    _write(packages / tree.EMBEDDING_MODEL, 1024 * 1024)
+    for known in (tree.EMBEDDING_MODEL, *tree.TABLES):
+        _write(packages / known, 1024 * 1024)
     weights = _write(packages / "model/model.safetensors", 1024 * 1024)
 
     assert _problems(root) == [f"/{weights.relative_to(root)} holds weights"]
