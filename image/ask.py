@@ -3,6 +3,7 @@
     python ask.py PORT MODEL SECONDS
 
 Waits until the gateway is ready, for SECONDS at most, and prints one JSON object. The exit status is 0 if it answered.
+Where MODEL is empty, it asks nothing more.
 """
 
 import json
@@ -24,8 +25,30 @@ def main(port: int, model: str, limit_s: float) -> int:
             print(json.dumps({"error": f"not ready after {limit_s:g} s"}))
             return 1
         time.sleep(_PAUSE_S)
-    ready_s = time.monotonic() - started
-    body = {
+    ready_s = round(time.monotonic() - started, 1)
+    if not model:
+        print(json.dumps({"ready_s": ready_s}))
+        return 0
+    asked = time.monotonic()
+    try:
+        answer = _post(f"{base}/v1/chat/completions", _body(model))
+    except urllib.error.HTTPError as error:
+        print(json.dumps({"error": f"{error.code}: {error.read().decode(errors='replace')[:500]}"}))
+        return 1
+    choice = answer["choices"][0]
+    found = {
+        "ready_s": ready_s,
+        "first_answer_s": round(time.monotonic() - asked, 2),
+        "answer": choice["message"]["content"],
+        "logprobs": len(choice["logprobs"]["content"]),
+        "fingerprint": answer.get("system_fingerprint"),
+    }
+    print(json.dumps(found))
+    return 0 if found["answer"] and found["logprobs"] else 1
+
+
+def _body(model: str) -> dict[str, Any]:
+    return {
         "model": model,
         "messages": [{"role": "user", "content": PROMPT}],
         "max_tokens": 12,
@@ -36,22 +59,6 @@ def main(port: int, model: str, limit_s: float) -> int:
         "top_p": 0.9,
         "seed": 1,
     }
-    asked = time.monotonic()
-    try:
-        answer = _post(f"{base}/v1/chat/completions", body)
-    except urllib.error.HTTPError as error:
-        print(json.dumps({"error": f"{error.code}: {error.read().decode(errors='replace')[:500]}"}))
-        return 1
-    choice = answer["choices"][0]
-    found = {
-        "ready_s": round(ready_s, 1),
-        "first_answer_s": round(time.monotonic() - asked, 2),
-        "answer": choice["message"]["content"],
-        "logprobs": len(choice["logprobs"]["content"]),
-        "fingerprint": answer.get("system_fingerprint"),
-    }
-    print(json.dumps(found))
-    return 0 if found["answer"] and found["logprobs"] else 1
 
 
 def _ready(base: str) -> bool:

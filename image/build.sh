@@ -15,7 +15,7 @@ elif command -v podman >/dev/null; then
 elif command -v buildah >/dev/null; then
     build=(buildah build)
 else
-    echo "image: neither a running Docker nor Podman nor Buildah is here; install one (on Debian: apt-get install podman)" >&2
+    echo "image: neither a running Docker nor Podman nor Buildah is here; install one (Debian: apt-get install podman)" >&2
     exit 1
 fi
 

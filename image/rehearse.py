@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report["tree"] = look_through(containers, image, options.variant)
             report["problems"] += report["tree"].pop("problems")
         if "run" in wanted:
-            report["run"] = _run(containers, image, options)
+            report["run"] = _run(containers, image, options, report["problems"])
     except RehearsalFailed as error:
         report["problems"].append(str(error))
     print(json.dumps(report, indent=2))
@@ -126,8 +126,8 @@ def _build(containers: Containers, image: str, options: argparse.Namespace) -> d
     return {"seconds": round(time.monotonic() - started, 1)}
 
 
-def _run(containers: Containers, image: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Every role, one after the other."""
+def _run(containers: Containers, image: str, options: argparse.Namespace, problems: list[str]) -> dict[str, Any]:
+    """Every role, one after the other. What fails is added to ``problems``."""
     if not (options.model / "config.json").is_file():
         raise RehearsalFailed(f"no checkpoint in {options.model}; `make model` builds it, or give --model")
     folder = options.folder / "trials"
@@ -135,12 +135,12 @@ def _run(containers: Containers, image: str, options: argparse.Namespace) -> dic
     folder.mkdir(parents=True)
     trials = Trials(containers, image, options.model, folder)
     report: dict[str, Any] = {"login_shell": trials.login_shell().splitlines()}
-    for trial in COMMANDS:
+    for trial in (*COMMANDS, *SERVERS):
         _say(trial.name)
-        report[trial.name] = trials.command(trial)
-    for trial in SERVERS:
-        _say(trial.name)
-        report[trial.name] = trials.server(trial)
+        try:
+            report[trial.name] = trials.server(trial) if trial in SERVERS else trials.command(trial)
+        except RehearsalFailed as error:
+            problems.append(f"{trial.name}: {error}")
     return report
 
 

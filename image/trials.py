@@ -27,29 +27,41 @@ _LIMIT = 16384
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One role: the image's arguments, and what is mounted."""
+    """One role: the image's arguments, and what to ask it."""
 
     name: str
     arguments: tuple[str, ...]
+    engine: str = "vllm"
+    """The engine of its configuration."""
+    asks: str = _MODEL
+    """The model to ask; empty where the role answers no prompts."""
 
 
 COMMANDS = (
     Trial("help", ("--help",)),
     Trial("version", ("--version",)),
     Trial("config check", ("config", "check")),
+    Trial("migrate", ("migrate",)),
 )
-SERVERS = (Trial("serve --local", ("serve", "--local")), Trial("serve", ("serve",)))
+SERVERS = (
+    Trial("serve --local, without a model", ("serve", "--local"), engine="fake"),
+    Trial("serve --only control", ("serve", "--only", "control"), asks=""),
+    Trial("serve --only knowledge", ("serve", "--only", "knowledge"), asks=""),
+    Trial("serve --local", ("serve", "--local")),
+    Trial("serve", ("serve",)),
+)
+_ENGINES = {
+    "fake": {"kind": "fake"},
+    "vllm": {"args": {"max_model_len": 1024, "enforce_eager": True}, "env": {"VLLM_CPU_KVCACHE_SPACE": "1"}},
+}
 
 
-def configuration() -> dict[str, Any]:
-    """A gateway with vLLM and a knowledge section, as it would stand in a ConfigMap."""
+def configuration(engine: str) -> dict[str, Any]:
+    """A gateway with that engine and a knowledge section, as it would stand in a ConfigMap."""
     return {
         "server": {"host": "127.0.0.1", "port": _PORT},
         "model": {"id": "/models/model", "name": _MODEL},
-        "engine": {
-            "args": {"max_model_len": 1024, "enforce_eager": True},
-            "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
-        },
+        "engine": _ENGINES[engine],
         "adapters": {"slots": 2, "cpu_slots": 4, "max_rank": 16},
         "knowledge": {},
     }
@@ -69,8 +81,10 @@ class Trials:
     def __init__(self, containers: Containers, image: str, model: Path, folder: Path) -> None:
         self._containers = containers
         self._image = image
-        self._config = folder / "config.yaml"
-        self._config.write_text(yaml.safe_dump(configuration(), sort_keys=False), encoding="utf-8")
+        for engine in _ENGINES:
+            text = yaml.safe_dump(configuration(engine), sort_keys=False)
+            (folder / f"{engine}.yaml").write_text(text, encoding="utf-8")
+        self._configurations = folder
         self._state = folder / "state"
         # A copy, because everything in it must be readable for the image's user.
         readable = folder / "model"
@@ -88,7 +102,6 @@ class Trials:
             "--pids-limit=-1",
             *_limits(),
             "--shm-size=1g",
-            f"--volume={self._config}:/etc/loraplex/config.yaml:ro",
             f"--volume={readable}:/models/model:ro",
         ]
 
@@ -104,7 +117,7 @@ class Trials:
         podman = self._containers.podman
         podman("run", "--detach", f"--name={name}", *self._volumes(trial), self._image, *trial.arguments)
         try:
-            answered = self._ask(name)
+            answered = self._ask(name, trial.asks)
             user = int(podman("exec", name, "id", "-u"))
             processes = len(podman("exec", name, "sh", "-c", "ls -d /proc/[0-9]*").split())
             started = time.monotonic()
@@ -123,15 +136,20 @@ class Trials:
         return self._containers.podman(*run, "-lc", "ulimit -n; ray --version; command -v wget").strip()
 
     def _volumes(self, trial: Trial) -> Sequence[str]:
-        state = self._state / trial.name.replace(" ", "-")
+        state = self._state / trial.name.replace(" ", "-").replace(",", "")
         state.mkdir(parents=True, exist_ok=True)
         for folder in (self._state, state):
             folder.chmod(0o777)
-        return [*self._options, f"--volume={state}:/var/lib/loraplex"]
+        config = self._configurations / f"{trial.engine}.yaml"
+        return [
+            *self._options,
+            f"--volume={config}:/etc/loraplex/config.yaml:ro",
+            f"--volume={state}:/var/lib/loraplex",
+        ]
 
-    def _ask(self, name: str) -> Mapping[str, Any]:
+    def _ask(self, name: str, model: str) -> Mapping[str, Any]:
         program = Path(__file__).with_name("ask.py").read_text(encoding="utf-8")
-        command = ["exec", "--interactive", name, "python", "-", str(_PORT), _MODEL, str(READY_LIMIT_S)]
+        command = ["exec", "--interactive", name, "python", "-", str(_PORT), model, str(READY_LIMIT_S)]
         done = self._containers.attempt("podman", command, given=program)
         if done.returncode != 0:
             raise RehearsalFailed(f"{name} did not answer: {done.stdout}{done.stderr[-500:]}\n{self._log(name)}")
