@@ -19,6 +19,7 @@ import httpx
 import pytest
 from sqlalchemy import make_url
 
+from tests.adapter_factory import BASE_NAME, make_adapter, make_base
 from tests.helm import worlds
 from tests.helm.charts import ROOT, Manifest, merged, only, pod_templates, render
 from tests.postgres_server import PASSWORD, USER, PostgresServer
@@ -29,12 +30,13 @@ _PROGRAM = [sys.executable, "-c", "from serving.cli.main import main; main()"]
 _GATEWAY, _CONTROL = "127.0.0.11", "127.0.0.12"
 
 
-def _values(port: int) -> dict[str, Any]:
+def _values(port: int, base: Path, adapter: Path) -> dict[str, Any]:
     hashed = f"sha256:{hashlib.sha256(_KEY.encode()).hexdigest()}"
     return merged(
         worlds.WORLDS["deployment"],
         {
             "config": {
+                "model": {"id": str(base), "name": "base"},
                 "engine": {"kind": "fake"},
                 "server": {"port": port},
                 "api_keys": [{"name": "ops", "hash": hashed, "admin": True}],
@@ -43,6 +45,11 @@ def _values(port: int) -> dict[str, Any]:
             "postgresql": {"url": "", "bundled": {"enabled": True}},
             "objectStore": {"url": ""},
             "secrets": {"adminKey": {"name": "admin"}},
+            "adapterSync": {
+                "enabled": True,
+                "promote": True,
+                "adapters": [{"name": "triage", "source": str(adapter)}],
+            },
         },
     )
 
@@ -54,7 +61,8 @@ class Release:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self._folder = folder
-        self._manifests = render(_values(self.port))
+        base = make_base(folder / BASE_NAME)
+        self._manifests = render(_values(self.port, base, make_adapter(folder / "triage", base)))
         self._pods = dict(pod_templates(self._manifests))
         self._database = make_url(database)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -163,7 +171,7 @@ def release(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresS
 
 def test_the_gateways_pod_answers_a_real_request(release: Release) -> None:
     headers = {"Authorization": f"Bearer {_KEY}"}
-    body = {"model": "Qwen3-8B", "messages": [{"role": "user", "content": "Good morning"}], "stream": False}
+    body = {"model": "base", "messages": [{"role": "user", "content": "Good morning"}], "stream": False}
     url = f"http://{_GATEWAY}:{release.port}/v1/chat/completions"
 
     answer = httpx.post(url, headers=headers, json=body, timeout=30)
@@ -183,6 +191,23 @@ def test_the_pods_probes_succeed_without_a_key(release: Release) -> None:
     for label, address in (("control", _CONTROL), ("gateway", _GATEWAY)):
         for probe in ("readiness", "liveness"):
             release.wait_until(f"Deployment/trial-loraplex-{label}", address, probe)
+
+
+def test_adapter_sync_adds_an_adapter_that_the_gateway_then_serves_and_an_unchanged_one_changes_nothing(
+    release: Release,
+) -> None:
+    headers = {"Authorization": f"Bearer {_KEY}"}
+    body = {"model": "triage", "messages": [{"role": "user", "content": "Good morning"}]}
+    served = []
+    for _ in range(2):
+        syncing = release.start("CronJob/trial-loraplex-adapter-sync", "127.0.0.15")
+        assert syncing.wait(_BOUND_S) == 0, release.log("127.0.0.15")
+        url = f"http://{_GATEWAY}:{release.port}/v1/chat/completions"
+        answer = httpx.post(url, headers=headers, json=body, timeout=30)
+        served.append(answer.headers["x-loraplex-adapter"])
+
+    assert served[0].startswith("triage@")
+    assert served[0] == served[1]
 
 
 def test_the_pod_of_helm_test_is_satisfied(release: Release) -> None:
