@@ -84,7 +84,7 @@ class Rehearsal:
                     looking.cancel()
                     await asyncio.gather(looking, return_exceptions=True)
         finally:
-            await self._cluster.close()
+            await self._cluster.close(self._options.logs)
 
     async def _begin(self) -> None:
         await self._cluster.wait_up()
