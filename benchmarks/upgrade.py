@@ -41,6 +41,8 @@ from serving.config import parse_config
 ALIAS = "rehearsed"
 SETTLE_LIMIT_S = 300.0
 _LOOK_EVERY_S = 0.5
+_AFTER_FAILURE_S = 0.5
+"""The shortest that OpenAI's SDK waits before it tries again."""
 PROMPT = "Say in a few words why a rehearsal is worth its while, and then say it once more in other words, please."
 
 
