@@ -38,6 +38,7 @@ COMMANDS = {
     "doctor": _Command("serving.cli.doctor", "doctor", "Say what is wrong with an installation, in plain words."),
     "dashboards": _Command("serving.cli.dashboards", "app", "Write Grafana dashboards and Prometheus rules."),
     "migrate": _Command("serving.cli.migrate", "migrate", "Bring the state database to the present schema."),
+    "size": _Command("serving.cli.size", "size", "Say what GPUs and memory a model, its adapters and traffic take."),
     "config": _Command("serving.cli.config", "app", "Check a configuration file; print the reference."),
     "keys": _Command("serving.cli.keys", "app", "Make API keys."),
 }
