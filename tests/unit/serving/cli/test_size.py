@@ -52,7 +52,9 @@ def test_the_charts_values_are_taken_by_the_chart(tmp_path: Path, extra: list[st
     body = json.loads(size(*EIGHT_B, "--gpu", "H100", "--max-model-len", "8192", *extra, "--json"))
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(body["chart"]))
     helm = Path(sysconfig.get_path("scripts")) / "helm"
-    command = [str(helm), "template", "sized", str(ROOT / "helm" / "loraplex"), "-f", str(tmp_path / "values.yaml")]
+    files = [ROOT / "helm" / "examples" / "several-nodes.yaml", tmp_path / "values.yaml"]
+    chosen = [word for file in files for word in ("-f", str(file))]
+    command = [str(helm), "template", "sized", str(ROOT / "helm" / "loraplex"), *chosen]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr

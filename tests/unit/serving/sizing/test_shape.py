@@ -11,7 +11,7 @@ from serving.sizing.errors import CannotSize
 from serving.sizing.gpus import GPUS
 from serving.sizing.plan import Engine, kv_bytes_per_token
 from serving.sizing.shape import Attention, ModelShape, read_shape, shape_of_numbers
-from tests.adapter_factory import make_base, write_tensors
+from tests.adapter_factory import Tensors, make_base, write_tensors
 
 ENGINE = Engine(GPUS["L4"])
 
@@ -88,7 +88,7 @@ def test_an_output_head_that_is_tied_and_stored_all_the_same_counts_once(tmp_pat
 def test_weights_that_are_quantised_count_as_they_are_stored(tmp_path: Path) -> None:
     folder = tmp_path / "base"
     before = described(folder, quantization_config={"bits": 4})
-    packed = {"model.layers.0.mlp.extra.qweight": ("I32", (2, 16), bytes(2 * 16 * 4))}
+    packed: Tensors = {"model.layers.0.mlp.extra.qweight": ("I32", (2, 16), bytes(2 * 16 * 4))}
     write_tensors(folder / "packed.safetensors", packed)
     shape = read_shape(folder)
 
