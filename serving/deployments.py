@@ -159,6 +159,13 @@ def _remote(handle: DeploymentHandle) -> RemoteKnowledge:
     return RemoteKnowledge(search, hand_over, metrics_text)
 
 
+def machines() -> int:
+    """On how many machines the cluster runs now; 1 outside of a cluster, where a configuration is only checked."""
+    if not ray.is_initialized():
+        return 1
+    return len({node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]})
+
+
 def build_application(orders: Orders) -> serve.Application:
     """The Ray Serve application: ``config.replicas`` gateways, one control process, and one that owns the indexes.
 

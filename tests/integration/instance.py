@@ -33,14 +33,15 @@ def free_port() -> int:
 
 
 class Instance:
-    """One ``loraplex serve``. Everything that it started is remembered, to see that it ends."""
+    """One ``loraplex serve``, or what ``command`` says. All that it started is remembered, to see that it ends."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], *arguments: str) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *arguments: str, command: str = "serve") -> None:
         self.folder = folder
         self.port = int(settings["server"]["port"])
         self.url = f"http://127.0.0.1:{self.port}"
         self.lines: list[str] = []
         self._arguments = arguments
+        self._command = command
         self._config = folder / "loraplex.yaml"
         self._config.write_text(yaml.safe_dump(dict(settings)))
         self._process: asyncio.subprocess.Process | None = None
@@ -80,7 +81,7 @@ class Instance:
             sys.executable,
             "-c",
             _PROGRAM,
-            "serve",
+            self._command,
             "--config",
             str(self._config),
             *self._arguments,
@@ -112,8 +113,8 @@ class Instance:
 
     def transcript(self) -> str:
         """What it printed and logged."""
-        log = self.folder / ".loraplex" / "logs" / str(self.port) / "serve.log"
-        logged = log.read_text(errors="replace")[-4000:] if log.exists() else ""
+        logs = sorted((self.folder / ".loraplex" / "logs").glob("*/serve.log"))
+        logged = "".join(log.read_text(errors="replace")[-4000:] for log in logs)
         return "\n".join(self.lines) + "\n--- serve.log\n" + logged
 
     @property
@@ -148,6 +149,15 @@ class Instance:
         assert self._process is not None
         self._note()
         self._process.kill()
+        await self._process.wait()
+
+    async def kill_all(self) -> None:
+        """``kill -9`` of everything at once, guardian included, as when the machine dies."""
+        assert self._process is not None
+        self._note()
+        for process in [self.main, *self._seen]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
         await self._process.wait()
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, *, within_s: float = 40) -> int:
