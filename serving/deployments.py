@@ -13,6 +13,8 @@ from serving.config import GatewayConfig
 from serving.jobs.launcher import Launcher
 from serving.knowledge.protocol import SearchRequest, SearchResult
 from serving.knowledge.remote import RemoteKnowledge
+from serving.parts.sole import SoleProcess, turn_of
+from serving.parts.token import Part
 from serving.process.orders import Orders
 from serving.process.reports import Reporter
 from serving.relay import PlainRequest, PlainResponse, Relay, answer, control_timeout_s
@@ -33,7 +35,9 @@ class Control:
         plain = Orders.from_plain(orders)
         prepare_process(plain, "control")
         reporter = Reporter(plain.reports, "control")
+        self._sole = _sole(plain, "control")
         try:
+            await self._sole.begin(reporter.progress)
             self._plane = await start_control_plane(plain.config, reporter.progress, launcher=_launcher(plain.config))
         except Exception as error:
             reporter.failed(f"{error}" or type(error).__name__)
@@ -43,9 +47,14 @@ class Control:
         """Answer one HTTP request."""
         return await answer(self._plane.app, request)
 
+    async def check_health(self) -> None:
+        """Ray replaces the process when this raises."""
+        self._sole.require()
+
     async def __del__(self) -> None:
         """Ray awaits it after the last request."""
         await self._plane.stop()
+        await self._sole.end()
 
 
 class Knowledge:
@@ -58,7 +67,9 @@ class Knowledge:
         plain = Orders.from_plain(orders)
         prepare_process(plain, "knowledge")
         reporter = Reporter(plain.reports, "knowledge")
+        self._sole = _sole(plain, "knowledge")
         try:
+            await self._sole.begin(reporter.progress)
             self._service = KnowledgeService(plain.config)
             await self._service.start()
         except Exception as error:
@@ -80,9 +91,14 @@ class Knowledge:
         """What is measured here."""
         return await self._service.metrics_text()
 
+    async def check_health(self) -> None:
+        """Ray replaces the process when this raises."""
+        self._sole.require()
+
     async def __del__(self) -> None:
         """Ray awaits it after the last request."""
         await self._service.stop()
+        await self._sole.end()
 
 
 class Replica:
@@ -120,6 +136,11 @@ class Replica:
     async def __del__(self) -> None:
         """Ray awaits it after the last request of a replica that it stops."""
         await self._inner.stop()
+
+
+def _sole(orders: Orders, part: Part) -> SoleProcess:
+    """On a cluster a node that has fallen silent may still run what was started again elsewhere."""
+    return SoleProcess(turn_of(orders.config.state.url, part), part)
 
 
 def _launcher(config: GatewayConfig) -> Launcher | None:

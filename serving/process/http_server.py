@@ -53,6 +53,7 @@ async def serve_app(
     start: Callable[[], Coroutine[Any, Any, None]],
     stop: Callable[[], Awaitable[None]],
     summary: Callable[[], str],
+    lost: asyncio.Event | None = None,
 ) -> int:
     """Answer requests from the first moment until SIGTERM. Returns the exit status.
 
@@ -61,6 +62,7 @@ async def serve_app(
         start: brings up what is behind it, and tells ``reporter`` why it cannot.
         stop: takes that down, after the last request.
         summary: what serves, for the terminal. Blocking.
+        lost: set where this process must end because another one has taken its place.
     """
     server = _Server(
         uvicorn.Config(
@@ -87,7 +89,12 @@ async def serve_app(
         status = 1
     elif starting.done():
         reporter.ready(await asyncio.to_thread(summary))
-        await asyncio.wait({told, serving}, return_when=asyncio.FIRST_COMPLETED)
+        replaced = loop.create_task((lost or asyncio.Event()).wait())
+        await asyncio.wait({told, serving, replaced}, return_when=asyncio.FIRST_COMPLETED)
+        if replaced.done():
+            reporter.progress("Another process has taken over")
+            status = 1
+        replaced.cancel()
     starting.cancel()
     server.should_exit = True
     await asyncio.wait({serving})

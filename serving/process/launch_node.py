@@ -9,6 +9,7 @@ from serving.config import GatewayConfig
 from serving.process import haproxy, ports, ray_environment, ray_token, record, workspace
 from serving.process.launch import ROOT, CannotStart, Say, find_haproxy
 from serving.process.orders import Orders
+from serving.process.ray_leave import longest_leave_s
 from serving.process.supervisor import Plan, Supervisor
 from serving.process.workspace import Workspace
 
@@ -61,6 +62,7 @@ def run_node(config: GatewayConfig, node: Node, *, say: Say) -> int:
         scratch=space.scratch,
         folder=Path.cwd(),
         logs=space.logs,
+        ray_address=node.address,
         ray_start=ray_arguments(node, space.scratch),
         omp_threads=os.environ.get("OMP_NUM_THREADS"),
     )
@@ -102,6 +104,7 @@ def node_variables(config: GatewayConfig, node: Node, scratch: Path, binary: str
 def _plan(orders: Orders, node: Node, space: Workspace) -> Plan:
     address = node.address or f"{node.host or 'this machine'}:{node.port}"
     join = f"loraplex node --address {node.host or 'THIS_MACHINE'}:{node.port}"
+    leave_s = longest_leave_s(orders.config.server.drain_timeout_s)
     serve = "loraplex serve --ray-address auto"
     return Plan(
         module="serving.process.ray_node",
@@ -110,7 +113,12 @@ def _plan(orders: Orders, node: Node, space: Workspace) -> Plan:
         environment=node_variables(orders.config, node, space.scratch, find_haproxy()),
         shown=f"Ray at {address}",
         hint=f"`{join}` on other machines, `{serve}` here" if node.address is None else f"`{serve}` on the head",
-        stopping="Stopping: what runs on this node ends",
+        stopping=(
+            "Stopping: the cluster ends with its head"
+            if node.address is None
+            else f"Stopping: this node's replicas have {leave_s:g} s to move or to end; Ctrl-C again ends them"
+        ),
+        stop_s=0.1 if node.address is None else leave_s,
     )
 
 

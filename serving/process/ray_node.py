@@ -5,17 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
+from serving.observability.logs import drain_logs
+from serving.process import ray_leave
 from serving.process.lifetime import die_with_parent
 from serving.process.orders import Orders
+from serving.process.replica import prepare_process
 from serving.process.reports import Reporter
 
 _STARTED = "Ray runtime started"
-_STOP_S = 8.0
+_STOP_S = 3.0
 
 
 def start_command(arguments: tuple[str, ...]) -> list[str]:
@@ -30,10 +33,9 @@ def run(orders: Orders, reporter: Reporter) -> int:
         start_command(orders.ray_start), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        process.terminate()
-
-    signal.signal(signal.SIGTERM, stop)
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    threading.Thread(target=_stop_when, args=(told, process, orders), daemon=True).start()
     assert process.stdout is not None  # noqa: S101  (a pipe was asked for)
     started = False
     last: list[str] = []
@@ -46,6 +48,18 @@ def run(orders: Orders, reporter: Reporter) -> int:
     if not started:
         reporter.failed(_why(last))
     return status
+
+
+def _stop_when(told: threading.Event, process: subprocess.Popen[bytes], orders: Orders) -> None:
+    """Leave the cluster, then stop Ray. What does not end is ended by the main process."""
+    told.wait()
+    if orders.ray_address is not None:
+        ray_leave.leave(orders.ray_address, process.pid, orders.config.server.drain_timeout_s)
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:
@@ -73,7 +87,9 @@ def main() -> None:
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
     orders = Orders.read(arguments.orders)
+    prepare_process(orders)
     status = run(orders, Reporter(orders.reports, "node"))
+    drain_logs()
     sys.stderr.flush()
     os._exit(status)
 

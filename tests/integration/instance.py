@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -30,6 +31,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def lasting_ports(count: int) -> list[int]:
+    """Free ports that the system gives to nobody else meanwhile: below those that it picks from."""
+    found: list[int] = []
+    for port in random.sample(range(20_000, 30_000), 500):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))  # noqa: S104
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
 
 
 class Instance:
@@ -154,6 +167,8 @@ class Instance:
     async def kill_all(self) -> None:
         """``kill -9`` of everything at once, guardian included, as when the machine dies."""
         assert self._process is not None
+        if self._process.returncode is not None:
+            return
         self._note()
         for process in [self.main, *self._seen]:
             with contextlib.suppress(psutil.Error):
@@ -234,13 +249,14 @@ async def eventually(condition: Callable[[], Any], what: str, timeout_s: float =
 class Load:
     """Requests one after another on each of several connections, until told to stop. Every answer is counted."""
 
-    def __init__(self, url: str, model: str, *, workers: int = WORKERS, max_tokens: int = 2) -> None:
+    def __init__(self, url: str, model: str, *, workers: int = WORKERS, max_tokens: int = 2, key: str = "none") -> None:
         self._url = f"{url}/v1/chat/completions"
         self._body = {
             "model": model,
             "messages": [{"role": "user", "content": "hello"}],
             "max_tokens": max_tokens,
         }
+        self._headers = {"authorization": f"Bearer {key}"}
         self._workers = workers
         self.statuses: list[int] = []
         self.unavailable: list[str] = []
@@ -248,7 +264,7 @@ class Load:
         self.broken: list[str] = []
 
     async def _work(self, stop: asyncio.Event) -> None:
-        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=60, trust_env=False, headers=self._headers) as client:
             while not stop.is_set():
                 try:
                     answer = await self._ask(client)
