@@ -21,6 +21,8 @@ from serving.relay import PlainRequest, PlainResponse, Relay, answer, control_ti
 
 APPLICATION = "loraplex"
 _LOGGING = LoggingConfig(enable_access_log=False)
+_ON_THE_HEAD = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+"""Where a cluster has its head, and that is lost only with the cluster: other nodes come and go."""
 _SURGE_PERCENT = 25
 """How many replicas more than wanted there may be during an update, in percent, rounded up."""
 
@@ -226,7 +228,7 @@ def _control() -> serve.Deployment:
         name="Control",
         num_replicas=1,
         max_ongoing_requests=64,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options=_ON_THE_HEAD,
         health_check_period_s=2,
         graceful_shutdown_timeout_s=5,
         graceful_shutdown_wait_loop_s=0.1,
@@ -241,7 +243,7 @@ def _knowledge() -> serve.Deployment:
         name="Knowledge",
         num_replicas=1,
         max_ongoing_requests=64,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options=_ON_THE_HEAD,
         health_check_period_s=2,
         health_check_timeout_s=30,
         graceful_shutdown_timeout_s=10,

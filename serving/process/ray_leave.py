@@ -13,7 +13,7 @@ from serving.process import family
 
 _DRAIN_LIMIT_S = 20.0
 _POLL_S = 0.2
-_MARGIN_S = 15.0
+_MARGIN_S = 10.0
 
 logger = logging.getLogger(__name__)
 

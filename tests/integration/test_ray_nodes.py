@@ -61,7 +61,7 @@ def _settings(folder: Path) -> dict[str, Any]:
             "port": lasting_ports(1)[0],
             "authentication": "off",
             "allow_unauthenticated": True,
-            "drain_timeout_s": 5,
+            "drain_timeout_s": 2,
         },
     }
 
