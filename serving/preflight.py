@@ -140,7 +140,10 @@ def _examination_problems(config: GatewayConfig) -> Iterator[str]:
 
 def _compiler_problems(config: GatewayConfig) -> Iterator[str]:
     """vLLM compiles two small kernels at their first use; without a compiler the engine would die of it."""
-    if not isinstance(config.engine, VllmEngineSettings) or config.engine.env.get("TORCHDYNAMO_DISABLE") == "1":
+    if not isinstance(config.engine, VllmEngineSettings):
+        return
+    environment = {**os.environ, **config.engine.env}
+    if "1" in (environment.get("TORCHDYNAMO_DISABLE"), environment.get("TORCH_COMPILE_DISABLE")):
         return
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         yield "`engine.kind`: vLLM needs a C++ compiler at run time; install g++, or name another in CXX"

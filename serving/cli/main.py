@@ -36,8 +36,13 @@ COMMANDS = {
     "diagnose": _Command(
         "serving.cli.diagnosis", "diagnose", "Say whether failures want retrieval, training, or both."
     ),
+    "doctor": _Command("serving.cli.doctor", "doctor", "Say what is wrong with an installation, in plain words."),
     "dashboards": _Command("serving.cli.dashboards", "app", "Write Grafana dashboards and Prometheus rules."),
     "migrate": _Command("serving.cli.migrate", "migrate", "Bring the state database to the present schema."),
+    "backup": _Command("serving.cli.backup", "backup", "Back up state, adapters, files and passages, while it serves."),
+    "restore": _Command(
+        "serving.cli.backup", "restore", "Bring a backup into a new installation; check and list them."
+    ),
     "config": _Command("serving.cli.config", "app", "Check a configuration file; print the reference."),
     "keys": _Command("serving.cli.keys", "app", "Make API keys."),
 }
