@@ -76,8 +76,8 @@ async def serve_app(
         ),
         reporter.listening,
     )
-    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     serving = loop.create_task(server.serve(sockets=[listener]))
     starting = loop.create_task(start())
@@ -89,17 +89,25 @@ async def serve_app(
         status = 1
     elif starting.done():
         reporter.ready(await asyncio.to_thread(summary))
-        replaced = loop.create_task((lost or asyncio.Event()).wait())
-        await asyncio.wait({told, serving, replaced}, return_when=asyncio.FIRST_COMPLETED)
-        if replaced.done():
-            reporter.progress("Another process has taken over")
-            status = 1
-        replaced.cancel()
+        status = await _until_over(told, serving, lost or asyncio.Event(), reporter)
     starting.cancel()
     server.should_exit = True
     await asyncio.wait({serving})
     await stop()
     return status
+
+
+async def _until_over(
+    told: asyncio.Task[Any], serving: asyncio.Task[None], lost: asyncio.Event, reporter: Reporter
+) -> int:
+    """Wait until this process is told to stop, or has to. Returns the exit status."""
+    replaced = asyncio.create_task(lost.wait())
+    await asyncio.wait({told, serving, replaced}, return_when=asyncio.FIRST_COMPLETED)
+    replaced.cancel()
+    if lost.is_set():
+        reporter.progress("Another process has taken over")
+        return 1
+    return 0
 
 
 def run_child(serve: Callable[[Orders, socket.socket], Coroutine[Any, Any, int]]) -> None:
