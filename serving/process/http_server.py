@@ -64,18 +64,7 @@ async def serve_app(
         summary: what serves, for the terminal. Blocking.
         lost: set where this process must end because another one has taken its place.
     """
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=math.ceil(orders.config.server.drain_timeout_s),
-        ),
-        reporter.listening,
-    )
+    server = _server(app, orders, reporter)
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
@@ -95,6 +84,21 @@ async def serve_app(
     await asyncio.wait({serving})
     await stop()
     return status
+
+
+def _server(app: ASGIApp, orders: Orders, reporter: Reporter) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=math.ceil(orders.config.server.drain_timeout_s),
+        ),
+        reporter.listening,
+    )
 
 
 async def _until_over(
