@@ -80,7 +80,8 @@ def test_serve_gets_the_same_configuration_and_the_number_of_gateways_beside_it(
 
 def test_another_number_of_gateways_changes_nothing_that_serve_restarts_them_for() -> None:
     def rendered(replicas: int) -> dict[str, Any]:
-        values = merged(worlds.WORLDS["rayservice"], {"gateway": {"replicas": replicas}})
+        workers = [{"name": "gpu", "replicas": 5, "minReplicas": 1, "maxReplicas": 5}]
+        values = merged(worlds.WORLDS["rayservice"], {"gateway": {"replicas": replicas}, "ray": {"workers": workers}})
         spec = only(render(values), "RayService")["spec"]
         serve = yaml.safe_load(spec.pop("serveConfigV2"))
         (gateway,) = serve["applications"][0].pop("deployments")

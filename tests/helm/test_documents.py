@@ -1,5 +1,6 @@
 """The README's section on Kubernetes and docs/chart.md, followed as far as that goes without a cluster."""
 
+import fnmatch
 import os
 import re
 import shlex
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from docs.chart_schema import places
+from serving.settings.reference import sections
 from tests.helm import worlds
 from tests.helm.api_server import api_server
 from tests.helm.charts import CHART, NAMESPACE, ROOT, helm, merged, render
@@ -108,3 +111,22 @@ def test_secrets_that_the_chart_made_are_kept_by_an_upgrade(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     (kept,) = [one for one in yaml.safe_load_all(done.stdout) if one and one["metadata"]["name"] == name]
     assert kept["data"] == present
+
+
+def test_every_value_that_the_page_and_the_refusals_name_exists() -> None:
+    values: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    settings = {f"{place}.{name}".lstrip(".") for place, section in sections() for name in section.model_fields}
+    known = set(places(values)) | settings
+    templates = "".join(path.read_text(encoding="utf-8") for path in (CHART / "templates").glob("*"))
+    refusals = " ".join(re.findall(r'fail (?:\(printf )?"([^"]+)"', templates))
+    named = {word for word in re.findall(r"`([a-z]\w*(?:\.\w+)+)", _PAGE) if word.split(".")[0] in values}
+    named |= {word for word in re.findall(r"[a-z]\w*(?:\.\w+)+", refusals) if word.split(".")[0] in values}
+
+    unknown = [word for word in named if not fnmatch.filter(known, word.replace("NAME", "*"))]
+
+    assert len(named) > 40
+    assert sorted(word for word in unknown if not word.startswith("config.") and not _is_address(word)) == []
+
+
+def _is_address(word: str) -> bool:
+    return word.endswith((".svc", ".example.internal"))

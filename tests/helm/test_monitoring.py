@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from serving.config import parse_config
 from serving.objectives import objectives_of
 from tests.helm.charts import BASE, NAMESPACE, SHARED, Manifest, merged, of_kind, only, pod_templates, refusal, render
 from tests.helm.network import COMPONENT, matches
+from tests.helm.scraping import endpoint, scrape_config
 from tests.helm.worlds import values, world
 from tests.lifecycle import until
 from tests.prometheus_host import promtool, running
@@ -169,28 +169,23 @@ def test_no_word_of_the_templates_is_left() -> None:
 # Scrapes
 
 
-def _scrape(monitor: Manifest) -> dict[str, Any]:
-    spec = monitor["spec"]
-    (endpoint,) = spec.get("podMetricsEndpoints") or spec["endpoints"]
-    found: dict[str, Any] = endpoint
-    return found
-
-
 @pytest.mark.parametrize("name", ["deployment-everything", "deployment-keda", "rayservice-everything"])
 def test_the_scrapers_token_comes_from_the_secret_that_the_pods_have_it_from(name: str) -> None:
     manifests = world(name)
     (monitor,) = [*of_kind(manifests, "PodMonitor"), *of_kind(manifests, "ServiceMonitor")]
 
-    assert _scrape(monitor)["authorization"] == {"credentials": {"name": "scrapers", "key": "token"}}
+    assert endpoint(monitor)["authorization"] == {"credentials": {"name": "scrapers", "key": "token"}}
     config = str(of_kind(manifests, "ConfigMap")) + str(of_kind(manifests, "RayService"))
     assert "token_env: LORAPLEX_METRICS_TOKEN" in config
 
 
 def test_each_pod_is_a_target_that_tells_of_itself() -> None:
-    scrape = _scrape(only(world("deployment-everything"), "PodMonitor"))
+    scrape = endpoint(only(world("deployment-everything"), "PodMonitor"))
 
     assert scrape["params"] == {"replica": ["self"]}
-    assert "params" not in _scrape(only(world("standalone-everything"), "PodMonitor")), "one pod tells of all its parts"
+    assert "params" not in endpoint(only(world("standalone-everything"), "PodMonitor")), (
+        "one pod tells of all its parts"
+    )
 
 
 PODS = [
@@ -224,19 +219,8 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         "deployment-keda": ("ServiceMonitor", ENDPOINTS),
         "rayservice-everything": ("ServiceMonitor", ENDPOINTS),
     }
-    jobs = [_job(name, _scrape(only(world(name), kind)), pods) for name, (kind, pods) in monitors.items()]
+    jobs = [scrape_config(name, only(world(name), kind), pods) for name, (kind, pods) in monitors.items()]
     return asyncio.run(_targets(jobs, tmp_path_factory.mktemp("discovery") / "prometheus"))
-
-
-def _job(name: str, scrape: Mapping[str, Any], pods: list[dict[str, str]]) -> dict[str, Any]:
-    names = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
-    return {
-        "job_name": name,
-        "metrics_path": scrape["path"],
-        "scrape_interval": "1h",
-        "static_configs": [{"targets": [pod["__address__"]], "labels": _but_address(pod)} for pod in pods],
-        "relabel_configs": [{names.get(key, key): one for key, one in rule.items()} for rule in scrape["relabelings"]],
-    }
 
 
 async def _targets(jobs: list[dict[str, Any]], folder: Path) -> dict[str, list[Any]]:
@@ -274,10 +258,6 @@ def test_prometheus_makes_of_all_pods_behind_the_service_one_target(
     assert target["labels"] == {"job": RELEASE_JOB, "instance": address, "service": "s"}
 
 
-def _but_address(pod: Mapping[str, str]) -> dict[str, str]:
-    return {key: one for key, one in pod.items() if key != "__address__"}
-
-
 async def _active(http: httpx.AsyncClient) -> list[Any]:
     found: list[Any] = (await http.get("/api/v1/targets")).json()["data"]["activeTargets"]
     return found
@@ -297,7 +277,7 @@ def test_a_pod_monitor_selects_the_pods_that_have_metrics_by_a_port_that_they_ha
         assert parts == ({"gateway"} if name.startswith("standalone") else {"gateway", "control", "knowledge"})
         for pod in chosen:
             ports = [port["name"] for container in pod["spec"]["containers"] for port in container["ports"]]
-            assert _scrape(monitor)["port"] in ports
+            assert endpoint(monitor)["port"] in ports
 
 
 def test_a_service_monitor_selects_the_service_that_clients_use() -> None:
@@ -307,7 +287,7 @@ def test_a_service_monitor_selects_the_service_that_clients_use() -> None:
     (service,) = [one for one in of_kind(manifests, "Service") if wanted <= one["metadata"]["labels"].items()]
 
     assert service["metadata"]["name"] == "trial-loraplex"
-    assert _scrape(monitor)["port"] in [port["name"] for port in service["spec"]["ports"]]
+    assert endpoint(monitor)["port"] in [port["name"] for port in service["spec"]["ports"]]
 
 
 def test_kuberays_service_is_found_by_the_labels_and_the_port_that_kuberay_gives_it() -> None:
@@ -319,7 +299,7 @@ def test_kuberays_service_is_found_by_the_labels_and_the_port_that_kuberay_gives
         "ray.io/originated-from-cr-name": ray["metadata"]["name"],
         "ray.io/serve": f"{ray['metadata']['name']}-serve",
     }
-    assert _scrape(monitor)["port"] == "serve"
+    assert endpoint(monitor)["port"] == "serve"
     head = ray["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]
     ports = {port["name"]: port["containerPort"] for port in head["spec"]["containers"][0]["ports"]}
     assert ports["serve"] == 8000, "KubeRay takes the Service's port from the head's port of that name"

@@ -17,24 +17,32 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from sqlalchemy import make_url
 
+from tests.adapter_factory import BASE_NAME, make_adapter, make_base
 from tests.helm import worlds
-from tests.helm.charts import ROOT, Manifest, merged, only, pod_templates, render
+from tests.helm.charts import NAMESPACE, ROOT, Manifest, merged, of_kind, only, pod_templates, render
+from tests.helm.scraping import ADDRESS, scrape_config
+from tests.lifecycle import until
 from tests.postgres_server import PASSWORD, USER, PostgresServer
+from tests.prometheus_host import running
 
 _KEY = "lpx-of-the-release"
+_SCRAPER = "of-the-scraper"
+_JOB = f"{NAMESPACE}.trial-loraplex"
 _BOUND_S = 60.0
 _PROGRAM = [sys.executable, "-c", "from serving.cli.main import main; main()"]
 _GATEWAY, _CONTROL = "127.0.0.11", "127.0.0.12"
 
 
-def _values(port: int) -> dict[str, Any]:
+def _values(port: int, base: Path, adapter: Path) -> dict[str, Any]:
     hashed = f"sha256:{hashlib.sha256(_KEY.encode()).hexdigest()}"
     return merged(
         worlds.WORLDS["deployment"],
         {
             "config": {
+                "model": {"id": str(base), "name": "base"},
                 "engine": {"kind": "fake"},
                 "server": {"port": port},
                 "api_keys": [{"name": "ops", "hash": hashed, "admin": True}],
@@ -42,7 +50,14 @@ def _values(port: int) -> dict[str, Any]:
             },
             "postgresql": {"url": "", "bundled": {"enabled": True}},
             "objectStore": {"url": ""},
-            "secrets": {"adminKey": {"name": "admin"}},
+            "secrets": {"adminKey": {"name": "admin"}, "metricsToken": {"name": "scrapers"}},
+            "monitoring": {"podMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}},
+            "autoscaling": {"type": "keda"},
+            "adapterSync": {
+                "enabled": True,
+                "promote": True,
+                "adapters": [{"name": "triage", "source": str(adapter)}],
+            },
         },
     )
 
@@ -54,10 +69,16 @@ class Release:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self._folder = folder
-        self._manifests = render(_values(self.port))
-        self._pods = dict(pod_templates(self._manifests))
+        base = make_base(folder / BASE_NAME)
+        self.manifests = render(_values(self.port, base, make_adapter(folder / "triage", base)))
+        self._pods = dict(pod_templates(self.manifests))
         self._database = make_url(database)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def query_of(self, measure: str) -> str:
+        """What the rendered ScaledObject asks Prometheus."""
+        (found,) = [one for one in only(self.manifests, "ScaledObject")["spec"]["triggers"] if one["name"] == measure]
+        return str(found["metadata"]["query"])
 
     def container(self, label: str) -> Manifest:
         """The one container of a pod."""
@@ -109,7 +130,7 @@ class Release:
         folder = self._folder / address
         for name in ("etc", "data", "tmp"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        text = only(self._manifests, "ConfigMap", "trial-loraplex-config")["data"]["config.yaml"]
+        text = only(self.manifests, "ConfigMap", "trial-loraplex-config")["data"]["config.yaml"]
         (folder / "etc" / "config.yaml").write_text(self._here(text, address))
         return folder / "data"
 
@@ -130,7 +151,7 @@ class Release:
         return text
 
     def _environment(self, container: Manifest, label: str, address: str) -> dict[str, str]:
-        secrets = {"postgresql-password": PASSWORD, "service-token": "between-us", "api-key": _KEY}
+        secrets = {"postgresql-password": PASSWORD, "service-token": "between-us", "api-key": _KEY, "token": _SCRAPER}
         fields = {"status.podIP": address, "metadata.name": label.rpartition("/")[2] + "-0"}
         found = {"TMPDIR": str(self._folder / address / "tmp")}
         for entry in container["env"]:
@@ -163,7 +184,7 @@ def release(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresS
 
 def test_the_gateways_pod_answers_a_real_request(release: Release) -> None:
     headers = {"Authorization": f"Bearer {_KEY}"}
-    body = {"model": "Qwen3-8B", "messages": [{"role": "user", "content": "Good morning"}], "stream": False}
+    body = {"model": "base", "messages": [{"role": "user", "content": "Good morning"}], "stream": False}
     url = f"http://{_GATEWAY}:{release.port}/v1/chat/completions"
 
     answer = httpx.post(url, headers=headers, json=body, timeout=30)
@@ -185,10 +206,76 @@ def test_the_pods_probes_succeed_without_a_key(release: Release) -> None:
             release.wait_until(f"Deployment/trial-loraplex-{label}", address, probe)
 
 
+def test_adapter_sync_adds_an_adapter_that_the_gateway_then_serves_and_an_unchanged_one_changes_nothing(
+    release: Release,
+) -> None:
+    headers = {"Authorization": f"Bearer {_KEY}"}
+    body = {"model": "triage", "messages": [{"role": "user", "content": "Good morning"}]}
+    served = []
+    for _ in range(2):
+        syncing = release.start("CronJob/trial-loraplex-adapter-sync", "127.0.0.15")
+        assert syncing.wait(_BOUND_S) == 0, release.log("127.0.0.15")
+        url = f"http://{_GATEWAY}:{release.port}/v1/chat/completions"
+        answer = httpx.post(url, headers=headers, json=body, timeout=30)
+        served.append(answer.headers["x-loraplex-adapter"])
+
+    assert served[0].startswith("triage@")
+    assert served[0] == served[1]
+
+
 def test_the_pod_of_helm_test_is_satisfied(release: Release) -> None:
     asking = release.start("Pod/trial-loraplex-test", "127.0.0.13")
 
     assert asking.wait(_BOUND_S) == 0, release.log("127.0.0.13")
+
+
+async def test_prometheus_scrapes_the_pods_as_the_monitor_says_and_knows_what_rules_and_autoscaler_ask(
+    release: Release, tmp_path: Path
+) -> None:
+    part, name = "__meta_kubernetes_pod_label_app_kubernetes_io_component", "__meta_kubernetes_pod_name"
+    pods = [
+        {ADDRESS: f"{address}:{release.port}", part: label, name: f"{label}-0"}
+        for label, address in (("gateway", _GATEWAY), ("control", _CONTROL))
+    ]
+    monitor = only(release.manifests, "PodMonitor")
+    groups = [group for one in of_kind(release.manifests, "PrometheusRule") for group in one["spec"]["groups"]]
+    # Some look at days, and are evaluated more seldom than a test can wait.
+    groups = [{key: one for key, one in group.items() if key != "interval"} for group in groups]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
+    config = {
+        "global": {"evaluation_interval": "1s"},
+        "rule_files": [str(tmp_path / "rules.yaml")],
+        "scrape_configs": [scrape_config("pods", monitor, pods, interval="1s", token=_SCRAPER)],
+    }
+    async with running(tmp_path / "prometheus", config) as server:
+
+        async def scraped() -> bool:
+            found = await server.query(f'sum(up{{job="{_JOB}"}})')
+            return bool(found) and found[0]["value"][1] == "2"
+
+        await until(scraped, "a scrape of both pods")
+        targets = [one["metric"] for one in await server.query(f'up{{job="{_JOB}"}}')]
+        (reachable,) = await server.query(f'loraplex_catalog_reachable{{job="{_JOB}"}}')
+        wanted = {measure: await server.query(release.query_of(measure)) for measure in ("inFlight", "queue", "ttft")}
+
+        async def evaluated() -> bool:
+            return all(rule["health"] != "unknown" for rule in await server.rules())
+
+        await until(evaluated, "the evaluation of every rule")
+        rules = await server.rules()
+
+    assert {(one["instance"], one.get("part")) for one in targets} == {("gateway-0", None), ("control-0", "control")}
+    assert reachable["metric"]["instance"] == "gateway-0", "each pod tells of itself"
+    assert "exported_replica" not in reachable["metric"]
+    assert {measure: found[0]["value"][1] for measure, found in wanted.items()} == dict.fromkeys(wanted, "0")
+    assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
+
+
+def test_nobody_else_reads_the_pods_metrics(release: Release) -> None:
+    for address in (_GATEWAY, _CONTROL):
+        url = f"http://{address}:{release.port}/metrics"
+        assert httpx.get(url).status_code == 401
+        assert httpx.get(url, headers={"Authorization": f"Bearer {_SCRAPER}"}).status_code == 200
 
 
 def test_pods_that_are_told_to_stop_end_well_within_their_grace(release: Release) -> None:

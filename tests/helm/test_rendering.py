@@ -1,6 +1,7 @@
 """Everything that the chart renders is what Kubernetes and the operators' CRDs take."""
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,3 +95,12 @@ def test_the_same_values_give_the_same_objects_where_secrets_are_named() -> None
 
     assert first == again
     assert not [manifest for manifest in first if manifest["kind"] == "Secret"]
+
+
+def test_the_packed_chart_leaves_room_in_the_secret_where_helm_keeps_a_release(tmp_path: Path) -> None:
+    packed = run_helm("package", str(CHART), "--destination", str(tmp_path))
+    (archive,) = tmp_path.glob("*.tgz")
+
+    assert packed.returncode == 0
+    # A Secret holds 1 MiB; Helm writes the chart into it twice encoded, beside the manifests.
+    assert archive.stat().st_size < 250_000

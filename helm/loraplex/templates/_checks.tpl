@@ -3,6 +3,7 @@
 {{- define "loraplex.checks" -}}
 {{- include "loraplex.checks.config" . -}}
 {{- include "loraplex.checks.topology" . -}}
+{{- include "loraplex.checks.workers" . -}}
 {{- include "loraplex.checks.training" . -}}
 {{- include "loraplex.checks.milvus" . -}}
 {{- include "loraplex.checks.hub" . -}}
@@ -81,6 +82,24 @@
 {{- end -}}
 {{- if and .Values.airGapped (not .Values.imageRegistry) -}}
 {{- fail "airGapped: images would still come from public registries; name your own in imageRegistry." -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Gateways that no worker has room for would wait for ever. */}}
+{{- define "loraplex.checks.workers" -}}
+{{- if and (eq .Values.topology "rayservice") (gt (int .Values.gateway.gpus) 0) -}}
+{{- $ray := .Values.ray -}}
+{{- $place := ternary "ray.serveAutoscaling.maxReplicas" "gateway.replicas" $ray.serveAutoscaling.enabled -}}
+{{- $gateways := ternary $ray.serveAutoscaling.maxReplicas .Values.gateway.replicas $ray.serveAutoscaling.enabled | int -}}
+{{- $there := 0 -}}
+{{- range $ray.workers -}}
+{{- $nodes := ternary .maxReplicas .replicas $ray.autoscaler.enabled | int -}}
+{{- $each := hasKey . "gpus" | ternary .gpus $.Values.gateway.gpus | int -}}
+{{- $there = add $there (mul $nodes (div $each (int $.Values.gateway.gpus))) -}}
+{{- end -}}
+{{- if lt (int $there) $gateways -}}
+{{- fail (printf "%s: %d gateways of gateway.gpus: %d do not fit on ray.workers, which have room for %d; add nodes there, or gateways less." $place $gateways (int .Values.gateway.gpus) (int $there)) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
