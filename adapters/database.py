@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from adapters.errors import CatalogUnavailable
 
 _BUSY_TIMEOUT_S = 30.0
-_ADVISORY_LOCK = 0x6C6F7261  # "lora": one number that every Loraplex process agrees on
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,8 @@ CATALOG_SCHEMA = Schema(_MIGRATIONS / "versions", "catalog_schema")
 class Database:
     """One database, by URL. Thread-safe; processes may share it.
 
-    Writers take turns (SQLite: ``BEGIN IMMEDIATE``; elsewhere the row that holds the revision is locked first), and
-    every reader sees one consistent state.
+    Writers of one schema take turns (SQLite: ``BEGIN IMMEDIATE``; PostgreSQL: an advisory lock), so that what a writer
+    reads stays true until it has written; every reader sees one consistent state.
 
     Args:
         url: a SQLAlchemy URL. SQLite needs a file; its folder is made. ``postgresql://`` means psycopg 3.
@@ -77,6 +76,7 @@ class Database:
             self._engine.connect() as connection,
             connection.execution_options(loraplex_writes=True).begin(),
         ):
+            self._take_turn(connection)
             yield connection
 
     def migrate(self) -> None:
@@ -89,9 +89,7 @@ class Database:
         config.set_main_option("script_location", _escaped(_MIGRATIONS))
         config.set_main_option("path_separator", "newline")
         config.set_main_option("version_locations", _escaped(self._schema.revisions))
-        with self.writing() as connection:
-            if not self._is_sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        with self._migrating() as connection:
             self._refuse_newer(connection, ScriptDirectory.from_config(config))
             config.attributes["connection"] = connection
             config.attributes["version_table"] = self._schema.version_table
@@ -100,6 +98,24 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    @contextmanager
+    def _migrating(self) -> Iterator[Connection]:
+        """As :meth:`writing`, with time for what a migration has to do."""
+        with self._translated(), self._engine.connect() as connection, ExitStack() as stack:
+            stack.enter_context(connection.execution_options(loraplex_writes=True).begin())
+            if not self._is_sqlite:
+                from adapters.postgres import patient
+
+                stack.enter_context(patient(connection))
+            self._take_turn(connection)
+            yield connection
+
+    def _take_turn(self, connection: Connection) -> None:
+        if not self._is_sqlite:
+            from adapters.postgres import take_turn
+
+            take_turn(connection, self._schema.version_table)
 
     def _refuse_newer(self, connection: Connection, scripts: ScriptDirectory) -> None:
         context = MigrationContext.configure(connection, opts={"version_table": self._schema.version_table})
@@ -149,10 +165,12 @@ def _parse(url: str) -> URL:
 
 
 def _make_engine(url: URL, *, is_sqlite: bool) -> Engine:
-    # What is written may be what somebody asked a model: errors, which are logged, tell none of it.
     try:
         if not is_sqlite:
-            return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+            from adapters.postgres import make_engine
+
+            return make_engine(url)
+        # What is written may be what somebody asked a model: errors, which are logged, tell none of it.
         Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S}, hide_parameters=True)
     except OSError as error:
