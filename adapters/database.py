@@ -1,6 +1,7 @@
 """A connection to the state database: dialect differences, transactions, migrations, translated errors."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from adapters.errors import CatalogUnavailable
 
 _BUSY_TIMEOUT_S = 30.0
+_ALEMBIC = threading.Lock()
+"""Alembic keeps what it is doing in variables of its modules: one migration at a time in a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Database:
         config.set_main_option("script_location", _escaped(_MIGRATIONS))
         config.set_main_option("path_separator", "newline")
         config.set_main_option("version_locations", _escaped(self._schema.revisions))
-        with self._migrating() as connection:
+        with _ALEMBIC, self._migrating() as connection:
             self._refuse_newer(connection, ScriptDirectory.from_config(config))
             config.attributes["connection"] = connection
             config.attributes["version_table"] = self._schema.version_table
