@@ -1,40 +1,24 @@
 """A connection to the state database: dialect differences, transactions, migrations, translated errors."""
 
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from adapters import tables
 from adapters.errors import CatalogUnavailable
+from adapters.schema import Moved, Schema, SchemaRefused
 
 _BUSY_TIMEOUT_S = 30.0
-_ALEMBIC = threading.Lock()
-"""Alembic keeps what it is doing in variables of its modules: one migration at a time in a process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The tables of one library or application, which share the database with those of others."""
-
-    revisions: Path
-    """A folder with one module for each revision."""
-    version_table: str
-    """Where the schema's revision is kept."""
-
-
-_MIGRATIONS = Path(__file__).parent / "migrations"
-CATALOG_SCHEMA = Schema(_MIGRATIONS / "versions", "catalog_schema")
+RESTORING = "loraplex_restoring"
+"""A table that is there while a backup is being restored into the database."""
+_MAINTENANCE = "maintenance"
+CATALOG_SCHEMA = Schema(Path(__file__).parent / "migrations" / "versions", "catalog_schema", tables.metadata)
 
 
 class Database:
@@ -63,13 +47,17 @@ class Database:
         return self._url.render_as_string(hide_password=True)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """One consistent view. Raises CatalogUnavailable."""
-        with self._translated(), self._engine.connect() as connection:
+    def reading(self, *, at_length: bool = False) -> Iterator[Connection]:
+        """One consistent view. ``at_length``: for whoever reads everything. Raises CatalogUnavailable."""
+        with self._translated(), self._engine.connect() as connection, ExitStack() as stack:
             if not self._is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            with connection.begin():
-                yield connection
+            stack.enter_context(connection.begin())
+            if at_length and not self._is_sqlite:
+                from adapters.postgres import patient
+
+                stack.enter_context(patient(connection))
+            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -79,61 +67,63 @@ class Database:
             self._engine.connect() as connection,
             connection.execution_options(loraplex_writes=True).begin(),
         ):
-            self._take_turn(connection)
+            if not self._is_sqlite:
+                from adapters.postgres import take_turn
+
+                take_turn(connection, self._schema.version_table)
             yield connection
 
-    def migrate(self) -> None:
+    @contextmanager
+    def maintaining(self) -> Iterator[Connection]:
+        """As :meth:`writing`, for changes of the schema or of everything: with time, and one at a time for all schemas.
+
+        Raises CatalogUnavailable.
+        """
+        with self._translated(), self._engine.connect() as connection, ExitStack() as stack:
+            stack.enter_context(connection.execution_options(loraplex_writes=True).begin())
+            if not self._is_sqlite:
+                from adapters.postgres import patient, take_turn
+
+                stack.enter_context(patient(connection))
+                take_turn(connection, _MAINTENANCE)
+                take_turn(connection, self._schema.version_table)
+            yield connection
+
+    def migrate(self) -> Moved:
         """Bring the schema to this code's revision; safe from several processes at once.
 
         Raises:
-            CatalogUnavailable: the database is of a schema that this code does not know, or cannot be reached.
+            CatalogUnavailable: the database is of a schema that this code does not know, is being restored into, or
+                cannot be reached.
         """
-        config = Config()
-        config.set_main_option("script_location", _escaped(_MIGRATIONS))
-        config.set_main_option("path_separator", "newline")
-        config.set_main_option("version_locations", _escaped(self._schema.revisions))
-        with _ALEMBIC, self._migrating() as connection:
-            self._refuse_newer(connection, ScriptDirectory.from_config(config))
-            config.attributes["connection"] = connection
-            config.attributes["version_table"] = self._schema.version_table
-            command.upgrade(config, "head")
+        with self.maintaining() as connection:
+            if inspect(connection).has_table(RESTORING):
+                raise CatalogUnavailable(
+                    f"the restoring of a backup into {self.shown_url} was begun and has not ended; run "
+                    "`loraplex restore` again, or use another `state.url`."
+                )
+            return self._schema.upgrade(connection)
+
+    def revision(self) -> str | None:
+        """The schema's revision in the database; None where it has none yet. Raises as :meth:`migrate`."""
+        with self.reading() as connection:
+            return self._schema.current(connection)
+
+    def reach(self) -> None:
+        """Ask the database for nothing. Raises CatalogUnavailable where it cannot be reached."""
+        with self.reading() as connection:
+            connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
 
     @contextmanager
-    def _migrating(self) -> Iterator[Connection]:
-        """As :meth:`writing`, with time for what a migration has to do."""
-        with self._translated(), self._engine.connect() as connection, ExitStack() as stack:
-            stack.enter_context(connection.execution_options(loraplex_writes=True).begin())
-            if not self._is_sqlite:
-                from adapters.postgres import patient
-
-                stack.enter_context(patient(connection))
-            self._take_turn(connection)
-            yield connection
-
-    def _take_turn(self, connection: Connection) -> None:
-        if not self._is_sqlite:
-            from adapters.postgres import take_turn
-
-            take_turn(connection, self._schema.version_table)
-
-    def _refuse_newer(self, connection: Connection, scripts: ScriptDirectory) -> None:
-        context = MigrationContext.configure(connection, opts={"version_table": self._schema.version_table})
-        known = {script.revision for script in scripts.walk_revisions()}
-        for found in context.get_current_heads():
-            if found not in known:
-                raise CatalogUnavailable(
-                    f"the state database {self.shown_url} has schema {found}, newer than the schema "
-                    f"{scripts.get_current_head()} of this Loraplex; upgrade Loraplex or use another `state.url`."
-                )
-
-    @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except SchemaRefused as error:
+            raise CatalogUnavailable(f"the state database {self.shown_url} {error}") from None
         except DBAPIError as error:
             raise CatalogUnavailable(self._explain(error)) from error
         except SQLAlchemyError as error:
@@ -144,10 +134,6 @@ class Database:
         if "no such table" in cause or "UndefinedTable" in type(error.orig).__name__:
             return f"the state database {self.shown_url} has no tables yet; start a gateway on it first ({cause})."
         return f"the state database {self.shown_url} cannot be used: {cause}."
-
-
-def _escaped(path: Path) -> str:
-    return str(path).replace("%", "%%")
 
 
 def _parse(url: str) -> URL:

@@ -51,6 +51,15 @@ class ArtifactStore:
             self._fs.invalidate_cache()  # other machines write too
             return bool(self._fs.exists(self._path(name, CONFIG)))
 
+    def is_empty(self) -> bool:
+        """Whether nothing lies here, of ours or of others. Raises StoreUnavailable."""
+        with _translated("the artifact store"):
+            self._fs.invalidate_cache()
+            try:
+                return not self._fs.ls(self._root, detail=False)
+            except FileNotFoundError:
+                return True
+
     def put(self, folder: Path, name: str) -> None:
         """Store the files in ``folder`` that serve, and no others. Nothing happens if the version is stored already.
 

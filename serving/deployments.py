@@ -13,12 +13,18 @@ from serving.config import GatewayConfig
 from serving.jobs.launcher import Launcher
 from serving.knowledge.protocol import SearchRequest, SearchResult
 from serving.knowledge.remote import RemoteKnowledge
+from serving.parts.sole import SoleProcess, turn_of
+from serving.parts.token import Part
 from serving.process.orders import Orders
 from serving.process.reports import Reporter
-from serving.relay import PlainRequest, PlainResponse, Relay, answer
+from serving.relay import PlainRequest, PlainResponse, Relay, answer, control_timeout_s
 
 APPLICATION = "loraplex"
-_CONTROL_TIMEOUT_MARGIN_S = 30.0
+_LOGGING = LoggingConfig(enable_access_log=False)
+_ON_THE_HEAD = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+"""Where a cluster has its head, and that is lost only with the cluster: other nodes come and go."""
+_SURGE_PERCENT = 25
+"""How many replicas more than wanted there may be during an update, in percent, rounded up."""
 
 
 class Control:
@@ -31,7 +37,9 @@ class Control:
         plain = Orders.from_plain(orders)
         prepare_process(plain, "control")
         reporter = Reporter(plain.reports, "control")
+        self._sole = _sole(plain, "control")
         try:
+            await self._sole.begin(reporter.progress)
             self._plane = await start_control_plane(plain.config, reporter.progress, launcher=_launcher(plain.config))
         except Exception as error:
             reporter.failed(f"{error}" or type(error).__name__)
@@ -41,9 +49,14 @@ class Control:
         """Answer one HTTP request."""
         return await answer(self._plane.app, request)
 
+    async def check_health(self) -> None:
+        """Ray replaces the process when this raises."""
+        self._sole.require()
+
     async def __del__(self) -> None:
         """Ray awaits it after the last request."""
         await self._plane.stop()
+        await self._sole.end()
 
 
 class Knowledge:
@@ -56,7 +69,9 @@ class Knowledge:
         plain = Orders.from_plain(orders)
         prepare_process(plain, "knowledge")
         reporter = Reporter(plain.reports, "knowledge")
+        self._sole = _sole(plain, "knowledge")
         try:
+            await self._sole.begin(reporter.progress)
             self._service = KnowledgeService(plain.config)
             await self._service.start()
         except Exception as error:
@@ -78,16 +93,24 @@ class Knowledge:
         """What is measured here."""
         return await self._service.metrics_text()
 
+    async def check_health(self) -> None:
+        """Ray replaces the process when this raises."""
+        self._sole.require()
+
     async def __del__(self) -> None:
         """Ray awaits it after the last request."""
         await self._service.stop()
+        await self._sole.end()
 
 
 class Replica:
     """One gateway with its engine. Ray routes to it once the engine is ready and the app is built."""
 
     def __init__(
-        self, orders: dict[str, Any], control: DeploymentHandle, knowledge: DeploymentHandle | None = None
+        self,
+        orders: dict[str, Any],
+        control: DeploymentHandle | None = None,
+        knowledge: DeploymentHandle | None = None,
     ) -> None:
         from serving.process.replica import Replica as Inner
         from serving.process.replica import prepare_process
@@ -95,18 +118,11 @@ class Replica:
         plain = Orders.from_plain(orders)
         name = f"replica-{serve.get_replica_context().rank.rank}"
         prepare_process(plain, name)
-        timeout_s = plain.config.adapters.load_timeout_s * 2 + _CONTROL_TIMEOUT_MARGIN_S
-
-        async def call(request: PlainRequest) -> PlainResponse:
-            response: PlainResponse = await control.handle.remote(request)
-            return response
-
-        host = "127.0.0.1" if plain.ray_address is None else ray.util.get_node_ip_address()
         self._inner = Inner(
             plain,
             name,
-            control=Relay(call, timeout_s=timeout_s),
-            peer_host=host,
+            control=None if control is None else _relay(control, plain.config),
+            peer_host=ray.util.get_node_ip_address() if plain.on_cluster else "127.0.0.1",
             knowledge=None if knowledge is None else _remote(knowledge),
         )
 
@@ -124,6 +140,11 @@ class Replica:
         await self._inner.stop()
 
 
+def _sole(orders: Orders, part: Part) -> SoleProcess:
+    """On a cluster a node that has fallen silent may still run what was started again elsewhere."""
+    return SoleProcess(turn_of(orders.config.state.url, part), part)
+
+
 def _launcher(config: GatewayConfig) -> Launcher | None:
     """Where jobs have GPUs, Ray gives them; without, a process beside the control plane needs nobody's leave."""
     if config.training is None or not config.training.gpus_per_job:
@@ -133,6 +154,14 @@ def _launcher(config: GatewayConfig) -> Launcher | None:
 
     process = process_launcher(config.training, on_ray=True)
     return RayLauncher(process, cpus=config.training.cpus_per_job or 0, gpus=config.training.gpus_per_job)
+
+
+def _relay(handle: DeploymentHandle, config: GatewayConfig) -> Relay:
+    async def call(request: PlainRequest) -> PlainResponse:
+        response: PlainResponse = await handle.handle.remote(request)
+        return response
+
+    return Relay(call, timeout_s=control_timeout_s(config))
 
 
 def _remote(handle: DeploymentHandle) -> RemoteKnowledge:
@@ -153,27 +182,33 @@ def _remote(handle: DeploymentHandle) -> RemoteKnowledge:
     return RemoteKnowledge(search, hand_over, metrics_text)
 
 
+def machines() -> int:
+    """On how many machines the cluster runs now; 1 outside of a cluster, where a configuration is only checked."""
+    if not ray.is_initialized():
+        return 1
+    return len({node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]})
+
+
 def build_application(orders: Orders) -> serve.Application:
-    """The Ray Serve application: ``config.replicas`` gateways, one control process, and one that owns the indexes."""
-    config = orders.config
-    logging_config = LoggingConfig(enable_access_log=False)
-    plain = orders.to_plain()
-    control = serve.deployment(
-        Control,
-        name="Control",
-        num_replicas=1,
-        max_ongoing_requests=64,
-        ray_actor_options={"num_cpus": 0},
-        health_check_period_s=2,
-        graceful_shutdown_timeout_s=5,
-        graceful_shutdown_wait_loop_s=0.1,
-        max_constructor_retry_count=1,
-        logging_config=logging_config,
-    )
-    replica = serve.deployment(
+    """The Ray Serve application: ``config.replicas`` gateways, one control process, and one that owns the indexes.
+
+    A part that ``config.services`` names runs elsewhere and is no deployment.
+    """
+    config, plain = orders.config, orders.to_plain()
+    parts = [_control().bind(plain) if config.services.control is None else None]
+    if config.knowledge is not None and config.services.knowledge is None:
+        parts.append(_knowledge().bind(plain))
+    return _gateway(config).bind(plain, *parts)
+
+
+def _gateway(config: GatewayConfig) -> serve.Deployment:
+    return serve.deployment(
         serve.ingress(None)(Replica),
         name="Gateway",
         num_replicas=config.replicas,
+        # A new version of the code or of the configuration: the replacement serves before the old replica drains, on
+        # room that one replica more takes. Where there is none, the old ones go on serving.
+        max_surge_percent=_SURGE_PERCENT,
         # Admission is the gateway's own business: it answers 429 in OpenAI's form.
         max_ongoing_requests=max(1024, config.limits.max_concurrent_requests * 4),
         ray_actor_options={"num_cpus": config.cpus_per_replica, "num_gpus": config.gpus_per_replica},
@@ -183,20 +218,36 @@ def build_application(orders: Orders) -> serve.Application:
         graceful_shutdown_wait_loop_s=0.1,
         # The first start fails at once, with its reason; later ones are repeated for ever.
         max_constructor_retry_count=1,
-        logging_config=logging_config,
+        logging_config=_LOGGING,
     )
-    knowledge = serve.deployment(
+
+
+def _control() -> serve.Deployment:
+    return serve.deployment(
+        Control,
+        name="Control",
+        num_replicas=1,
+        max_ongoing_requests=64,
+        ray_actor_options=_ON_THE_HEAD,
+        health_check_period_s=2,
+        graceful_shutdown_timeout_s=5,
+        graceful_shutdown_wait_loop_s=0.1,
+        max_constructor_retry_count=1,
+        logging_config=_LOGGING,
+    )
+
+
+def _knowledge() -> serve.Deployment:
+    return serve.deployment(
         Knowledge,
         name="Knowledge",
         num_replicas=1,
         max_ongoing_requests=64,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options=_ON_THE_HEAD,
         health_check_period_s=2,
         health_check_timeout_s=30,
         graceful_shutdown_timeout_s=10,
         graceful_shutdown_wait_loop_s=0.1,
         max_constructor_retry_count=1,
-        logging_config=logging_config,
+        logging_config=_LOGGING,
     )
-    bound = [control.bind(plain)] + ([knowledge.bind(plain)] if config.knowledge is not None else [])
-    return replica.bind(plain, *bound)

@@ -7,12 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, insert, select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.engine import make_url
 
 import serving.jobs.tables
@@ -21,10 +18,11 @@ import serving.observing.tables
 from adapters import tables
 from adapters.catalog import Catalog
 from adapters.catalog_rows import version_values
-from adapters.database import CATALOG_SCHEMA, Database, Schema
+from adapters.database import Database
 from adapters.errors import CatalogUnavailable
 from adapters.rollout_records import RolloutRecords
 from adapters.rollout_types import AnsweredRequest, Phase
+from adapters.schema import Moved, Schema
 from adapters.signal_records import SignalRecords
 from adapters.types import ReplicaReport
 from serving.jobs.records import Jobs
@@ -37,12 +35,6 @@ from tests.postgres_server import PASSWORD, USER, PostgresServer
 from tests.state_urls import SCHEMAS, migrate_all
 from tests.unit.serving.jobs.test_events_file import a_job
 
-METADATA: dict[str, MetaData] = {
-    CATALOG_SCHEMA.version_table: tables.metadata,
-    serving.jobs.tables.SCHEMA.version_table: serving.jobs.tables.metadata,
-    serving.knowledge.tables.SCHEMA.version_table: serving.knowledge.tables.metadata,
-    serving.observing.tables.SCHEMA.version_table: serving.observing.tables.metadata,
-}
 IMPATIENT = "?connect_timeout=2&options=-c%20statement_timeout%3D1000"
 FIRST_S = 1 + 2 + 2 + 2
 """A call on a connection that was open: the server's limit, our grace, a new connection; and a busy machine."""
@@ -80,22 +72,15 @@ def test_every_step_of_the_schema_leads_to_the_tables_that_the_code_declares(
     empty_state_url: str, schema: Schema
 ) -> None:
     database = Database(empty_state_url, schema)
-    config = Config()
-    config.set_main_option("script_location", str(CATALOG_SCHEMA.revisions.parent))
-    config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", str(schema.revisions))
-    steps = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
-    for step in reversed(steps):
-        with database.writing() as connection:
-            config.attributes |= {"connection": connection, "version_table": schema.version_table}
-            command.upgrade(config, step)
-    database.migrate()
-    declared = METADATA[schema.version_table]
-    names = set(declared.tables)
+    for step in sorted(script.revision for script in schema._scripts().walk_revisions()):
+        with database.maintaining() as connection:
+            schema.upgrade(connection, step)
+    assert database.migrate() == Moved(schema.head, schema.head)
+    names = set(schema.tables.tables)
     with database.reading() as connection:
         own = {"include_name": lambda name, kind, _: kind != "table" or name in names}
         context = MigrationContext.configure(connection, opts=own | {"version_table": schema.version_table})
-        assert compare_metadata(context, declared) == []
+        assert compare_metadata(context, schema.tables) == []
     database.close()
 
 

@@ -1,7 +1,9 @@
 """Rewriting the configuration that Ray writes for HAProxy."""
 
 import json
+import os
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -55,6 +57,41 @@ def original(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def rewritten(original: str, folder: Path) -> str:
     return haproxy.rewrite(original, FRONTEND, folder / "errors")
+
+
+def test_on_a_cluster_the_public_frontend_stays_where_ray_has_it(original: str, folder: Path) -> None:
+    text = haproxy.rewrite(original, None, folder / "errors")
+    assert "bind 127.0.0.2:18000" in text
+    assert text.count("bind 127.0.0.1:") == haproxy.rewrite(original, FRONTEND, folder).count("bind 127.0.0.1:") - 1
+
+
+def test_the_launcher_of_an_image_needs_nothing_but_rays_own_arguments(original: str, tmp_path: Path) -> None:
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(original)
+    program = "from serving.process.haproxy import container_main; container_main()"
+    found = subprocess.run(
+        [sys.executable, "-c", program, "-c", "-f", str(config)], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    assert haproxy._OWN_SECTION in config.read_text()
+    assert (tmp_path / "errors" / "unavailable.http").is_file()
+
+
+def test_the_launcher_of_an_image_does_not_take_itself_for_haproxy(tmp_path: Path) -> None:
+    launcher = tmp_path / "loraplex-haproxy"
+    launcher.write_text(f"#!{sys.executable}\nfrom serving.process.haproxy import container_main\n\ncontainer_main()\n")
+    launcher.chmod(0o755)
+    found = subprocess.run(
+        [launcher, "-v"],
+        env={**os.environ, "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher)},
+        cwd=tmp_path,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout.startswith("HAProxy version"), found.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [launcher.name], "asking for the version writes nothing"
 
 
 def test_only_the_public_frontend_follows_the_configured_host(original: str, folder: Path) -> None:
