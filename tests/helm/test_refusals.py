@@ -160,7 +160,7 @@ _BY_CHECK: list[tuple[dict[str, Any], dict[str, Any], str]] = [
                 ],
             },
         },
-        "ray.serveAutoscaling.maxReplicas: 4 gateways of gateway.gpus: 2 do not fit on ray.workers, which have room for 3",
+        "ray.serveAutoscaling.maxReplicas: 4 gateways of gateway.gpus: 2 do not fit on ray.workers, which have room",
     ),
     (
         _DEPLOYMENT,
