@@ -22,6 +22,7 @@ class _Command:
 
 COMMANDS = {
     "serve": _Command("serving.cli.serve", "serve", "Start the gateway and serve until Ctrl-C."),
+    "node": _Command("serving.cli.node", "node", "Make this machine a node of a Ray cluster."),
     "adapters": _Command("serving.cli.adapters", "app", "Add adapters, roll them out, see what is loaded where."),
     "top": _Command("serving.cli.top", "top", "Show live what the gateway does."),
     "report": _Command("serving.cli.report", "report", "Write a page about the last hours or days, with plots."),
