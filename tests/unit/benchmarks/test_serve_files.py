@@ -54,11 +54,15 @@ def test_the_chart_s_serve_configuration_comes_with_the_file_that_it_names() -> 
     assert file.gateway()["num_replicas"] == 4
 
 
-def test_a_serve_configuration_may_hold_the_gateway_s_itself() -> None:
+def test_a_serve_configuration_may_hold_the_gateway_s_itself(tmp_path: Path) -> None:
     serve = yaml.safe_load(yaml.safe_dump(_SERVE))
     serve["applications"][0]["args"] = {"config": _CONFIG}
 
-    assert rendered(_chart(serve)).config == _CONFIG
+    file = rendered(_chart(serve))
+    written = yaml.safe_load(file.write(tmp_path, revision="7").read_text())
+
+    assert file.config == _CONFIG
+    assert written["applications"][0]["args"] == {"config": _CONFIG, "revision": "7"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Rewriting the configuration that Ray writes for HAProxy."""
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -74,6 +75,23 @@ def test_the_launcher_of_an_image_needs_nothing_but_rays_own_arguments(original:
     assert found.returncode == 0, found.stderr
     assert haproxy._OWN_SECTION in config.read_text()
     assert (tmp_path / "errors" / "unavailable.http").is_file()
+
+
+def test_the_launcher_of_an_image_does_not_take_itself_for_haproxy(tmp_path: Path) -> None:
+    launcher = tmp_path / "loraplex-haproxy"
+    launcher.write_text(f"#!{sys.executable}\nfrom serving.process.haproxy import container_main\n\ncontainer_main()\n")
+    launcher.chmod(0o755)
+    found = subprocess.run(
+        [launcher, "-v"],
+        env={**os.environ, "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher)},
+        cwd=tmp_path,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout.startswith("HAProxy version"), found.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [launcher.name], "asking for the version writes nothing"
 
 
 def test_only_the_public_frontend_follows_the_configured_host(original: str, folder: Path) -> None:
