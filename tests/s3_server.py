@@ -60,8 +60,13 @@ class S3Server:
             "AWS_ENDPOINT_URL": self.endpoint,
         }
 
-    def options(self, key: str = ACCESS_KEY) -> dict[str, Any]:
+    @property
+    def options(self) -> dict[str, Any]:
         """The same as fsspec's storage options, for ``artifacts.options``."""
+        return self.options_of(ACCESS_KEY)
+
+    def options_of(self, key: str) -> dict[str, Any]:
+        """The same with another key."""
         return {"key": key, "secret": SECRET_KEY, "endpoint_url": self.endpoint}
 
     def new_bucket(self) -> str:

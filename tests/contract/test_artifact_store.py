@@ -107,7 +107,7 @@ def test_an_adapter_that_was_replaced_at_its_source_is_read_anew(
         for file in (WEIGHTS, CONFIG):
             s3_server.client.put_object(Bucket=bucket, Key=f"triage/{file}", Body=(made / file).read_bytes())
         source = fetch_source(
-            f"s3://{bucket}/triage", tmp_path / f"got-{seed}", max_bytes=LARGE, options=s3_server.options()
+            f"s3://{bucket}/triage", tmp_path / f"got-{seed}", max_bytes=LARGE, options=s3_server.options
         )
         digests.append((digest_folder(source), digest_folder(made)))
     assert [got for got, _ in digests] == [made for _, made in digests]
@@ -120,7 +120,7 @@ def test_an_adapter_that_was_replaced_at_its_source_is_read_anew(
 def test_reading_writing_and_listing_is_all_that_a_gateway_needs(
     s3_server: S3Server, bucket: str, adapter: Path, tmp_path: Path
 ) -> None:
-    options = s3_server.options(GATEWAY_KEY)
+    options = s3_server.options_of(GATEWAY_KEY)
     store = ArtifactStore(f"s3://{bucket}/deep/down", options)
     store.put(adapter, NAME)
     store.fetch(NAME, digest_folder(adapter), tmp_path / "back")
@@ -135,8 +135,8 @@ def test_reading_writing_and_listing_is_all_that_a_gateway_needs(
 def test_a_key_that_may_only_read_serves_what_is_there_and_stores_nothing(
     s3_server: S3Server, bucket: str, adapter: Path, tmp_path: Path
 ) -> None:
-    ArtifactStore(f"s3://{bucket}", s3_server.options()).put(adapter, NAME)
-    reader = ArtifactStore(f"s3://{bucket}", s3_server.options(READER_KEY))
+    ArtifactStore(f"s3://{bucket}", s3_server.options).put(adapter, NAME)
+    reader = ArtifactStore(f"s3://{bucket}", s3_server.options_of(READER_KEY))
     reader.fetch(NAME, digest_folder(adapter), tmp_path / "back")
     with pytest.raises(StoreUnavailable, match="Access Denied"):
         reader.put(adapter, "triage@11111111")
@@ -144,13 +144,13 @@ def test_a_key_that_may_only_read_serves_what_is_there_and_stores_nothing(
 
 @pytest.mark.parametrize("wrong", ["key", "secret"])
 def test_a_wrong_key_says_so(s3_server: S3Server, bucket: str, adapter: Path, wrong: str) -> None:
-    store = ArtifactStore(f"s3://{bucket}", s3_server.options() | {wrong: "wrong"})
+    store = ArtifactStore(f"s3://{bucket}", s3_server.options | {wrong: "wrong"})
     with pytest.raises(StoreUnavailable, match=r"Forbidden|Access Denied|does not exist|signature"):
         store.put(adapter, NAME)
 
 
 def test_a_bucket_that_is_not_there_is_not_made(s3_server: S3Server, adapter: Path) -> None:
-    store = ArtifactStore("s3://never-made/x", s3_server.options())
+    store = ArtifactStore("s3://never-made/x", s3_server.options)
     with pytest.raises(StoreUnavailable, match="bucket does not exist"):
         store.put(adapter, NAME)
     assert "never-made" not in [one["Name"] for one in s3_server.client.list_buckets()["Buckets"]]
@@ -174,7 +174,7 @@ OPERATIONS: dict[str, Operation] = {
 @pytest.fixture
 def away(s3_server: S3Server, bucket: str, adapter: Path) -> tuple[ArtifactStore, Blobs, Path]:
     """A store and files with something in them, and an adapter."""
-    options: dict[str, Any] = s3_server.options() | {"config_kwargs": IMPATIENT}
+    options: dict[str, Any] = s3_server.options | {"config_kwargs": IMPATIENT}
     store = ArtifactStore(f"s3://{bucket}", options)
     blobs = Blobs(ArtifactSettings(url=f"s3://{bucket}", options=options))
     store.put(adapter, NAME)
@@ -225,7 +225,7 @@ def test_an_upload_that_a_crash_of_the_server_breaks_off_stores_no_version_until
     s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     digest = put_large(tmp_path / "large")
-    store = ArtifactStore(f"s3://{bucket}", s3_server.options() | {"config_kwargs": IMPATIENT})
+    store = ArtifactStore(f"s3://{bucket}", s3_server.options | {"config_kwargs": IMPATIENT})
     with ThreadPoolExecutor(1) as thread:
         putting = thread.submit(store.put, tmp_path / "large", NAME)
         for uploads in poll(lambda: s3_server.client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])):
