@@ -75,7 +75,7 @@ def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
 
 
 def _node_id(starter: int | None) -> str | None:
-    """The id that Ray gave this node, as its raylet's command line has it. ``starter``: the raylet's parent, if known."""
+    """The id that Ray gave this node, as its raylet's command line has it. ``starter``: that one's parent, if known."""
     for pid in family.pids():
         if starter is not None and family.parent_of(pid) != starter:
             continue
