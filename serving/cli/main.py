@@ -39,6 +39,7 @@ COMMANDS = {
     "doctor": _Command("serving.cli.doctor", "doctor", "Say what is wrong with an installation, in plain words."),
     "dashboards": _Command("serving.cli.dashboards", "app", "Write Grafana dashboards and Prometheus rules."),
     "migrate": _Command("serving.cli.migrate", "migrate", "Bring the state database to the present schema."),
+    "size": _Command("serving.cli.size", "size", "Say what GPUs and memory a model, its adapters and traffic take."),
     "backup": _Command("serving.cli.backup", "backup", "Back up state, adapters, files and passages, while it serves."),
     "restore": _Command(
         "serving.cli.backup", "restore", "Bring a backup into a new installation; check and list them."
