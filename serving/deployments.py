@@ -13,43 +13,65 @@ from serving.config import GatewayConfig
 from serving.jobs.launcher import Launcher
 from serving.knowledge.protocol import SearchRequest, SearchResult
 from serving.knowledge.remote import RemoteKnowledge
+from serving.parts.ray_turn import Turn
 from serving.process.orders import Orders
+from serving.process.place import cluster_replica
 from serving.process.reports import Reporter
-from serving.relay import PlainRequest, PlainResponse, Relay, answer, control_timeout_s
+from serving.relay import PlainRequest, PlainResponse, Relay, answer, control_timeout_s, unavailable
 
 APPLICATION = "loraplex"
 _LOGGING = LoggingConfig(enable_access_log=False)
+_ON_THE_HEAD = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+"""Where a cluster has its head, and that is lost only with the cluster: other nodes come and go."""
 _SURGE_PERCENT = 25
 """How many replicas more than wanted there may be during an update, in percent, rounded up."""
 
 
 class Control:
-    """The admin API, in a process of its own so that it cannot disturb generation."""
+    """The admin API, in a process of its own so that it cannot disturb generation.
+
+    While another cluster of the same installation still has the turn, as during an upgrade, it answers 503.
+    """
 
     async def __init__(self, orders: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
-        from serving.control_plane import start_control_plane
+        from serving.control_plane import ControlPlane
         from serving.process.replica import prepare_process
 
         plain = Orders.from_plain(orders)
         prepare_process(plain, "control")
-        reporter = Reporter(plain.reports, "control")
-        try:
-            self._plane = await start_control_plane(plain.config, reporter.progress, launcher=_launcher(plain.config))
-        except Exception as error:
-            reporter.failed(f"{error}" or type(error).__name__)
-            raise
+        self._config = plain.config
+        self._reporter = Reporter(plain.reports, "control")
+        self._plane: ControlPlane | None = None
+        self._turn = Turn(plain, "control", self._reporter, self._start)
+        await self._turn.begin()
+
+    async def _start(self) -> None:
+        from serving.control_plane import start_control_plane
+
+        launcher = _launcher(self._config)
+        self._plane = await start_control_plane(self._config, self._reporter.progress, launcher=launcher)
 
     async def handle(self, request: PlainRequest) -> PlainResponse:
         """Answer one HTTP request."""
-        return await answer(self._plane.app, request)
+        return unavailable("control") if self._plane is None else await answer(self._plane.app, request)
+
+    async def check_health(self) -> None:
+        """Ray replaces the process when this raises."""
+        self._turn.require()
 
     async def __del__(self) -> None:
         """Ray awaits it after the last request."""
-        await self._plane.stop()
+        await self._turn.end()
+        if self._plane is not None:
+            await self._plane.stop()
+        await self._turn.give_back()
 
 
 class Knowledge:
-    """Files, vector stores and search, in a process of its own: it alone writes to the indexes."""
+    """Files, vector stores and search, in a process of its own: it alone writes to the indexes.
+
+    While another cluster of the same installation still has the turn, it searches and ingests nothing.
+    """
 
     async def __init__(self, orders: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
         from serving.knowledge.service import KnowledgeService
@@ -60,10 +82,12 @@ class Knowledge:
         reporter = Reporter(plain.reports, "knowledge")
         try:
             self._service = KnowledgeService(plain.config)
-            await self._service.start()
+            await self._service.start_reading()
         except Exception as error:
             reporter.failed(f"{error}" or type(error).__name__)
             raise
+        self._turn = Turn(plain, "knowledge", reporter, self._service.start_writing)
+        await self._turn.begin()
 
     async def handle(self, request: PlainRequest) -> PlainResponse:
         """Answer one HTTP request."""
@@ -80,9 +104,15 @@ class Knowledge:
         """What is measured here."""
         return await self._service.metrics_text()
 
+    async def check_health(self) -> None:
+        """Ray replaces the process when this raises."""
+        self._turn.require()
+
     async def __del__(self) -> None:
         """Ray awaits it after the last request."""
+        await self._turn.end()
         await self._service.stop()
+        await self._turn.give_back()
 
 
 class Replica:
@@ -98,7 +128,7 @@ class Replica:
         from serving.process.replica import prepare_process
 
         plain = Orders.from_plain(orders)
-        name = f"replica-{serve.get_replica_context().rank.rank}"
+        name = cluster_replica(serve.get_replica_context().rank.rank)
         prepare_process(plain, name)
         self._inner = Inner(
             plain,
@@ -159,6 +189,13 @@ def _remote(handle: DeploymentHandle) -> RemoteKnowledge:
     return RemoteKnowledge(search, hand_over, metrics_text)
 
 
+def machines() -> int:
+    """On how many machines the cluster runs now; 1 outside of a cluster, where a configuration is only checked."""
+    if not ray.is_initialized():
+        return 1
+    return len({node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]})
+
+
 def build_application(orders: Orders) -> serve.Application:
     """The Ray Serve application: ``config.replicas`` gateways, one control process, and one that owns the indexes.
 
@@ -198,7 +235,7 @@ def _control() -> serve.Deployment:
         name="Control",
         num_replicas=1,
         max_ongoing_requests=64,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options=_ON_THE_HEAD,
         health_check_period_s=2,
         graceful_shutdown_timeout_s=5,
         graceful_shutdown_wait_loop_s=0.1,
@@ -213,7 +250,7 @@ def _knowledge() -> serve.Deployment:
         name="Knowledge",
         num_replicas=1,
         max_ongoing_requests=64,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options=_ON_THE_HEAD,
         health_check_period_s=2,
         health_check_timeout_s=30,
         graceful_shutdown_timeout_s=10,

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ray import serve
 
 from serving.config import GatewayConfig, load_config, parse_config
-from serving.deployments import build_application
+from serving.deployments import build_application, machines
 from serving.errors import ConfigInvalid
-from serving.preflight import shared_storage_problems
+from serving.preflight import cluster_problems
 from serving.process.orders import Orders
 
 
@@ -51,7 +51,7 @@ def build(args: dict[str, Any]) -> serve.Application:
             their own.
     """
     config = parse_arguments(args).gateway_config()
-    if problems := shared_storage_problems(config, _machines()):
+    if problems := cluster_problems(config, machines()):
         raise ConfigInvalid("\n".join(problems))
     return build_application(Orders.for_cluster(config))
 
@@ -66,12 +66,3 @@ def parse_arguments(args: dict[str, Any]) -> BuildArguments:
             place = ".".join(["args", *map(str, record["loc"])])
             lines.append(f"`{place}`: {record['msg'].removeprefix('Value error, ')}")
         raise ConfigInvalid("\n".join(lines)) from None
-
-
-def _machines() -> int:
-    """On how many machines the cluster runs now; 1 outside of a cluster, where a configuration is only checked."""
-    import ray
-
-    if not ray.is_initialized():
-        return 1
-    return len({node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]})

@@ -40,8 +40,8 @@ def quick_preflight(config: GatewayConfig, only: Part | None = None) -> list[str
     return [*found, *_compiler_problems(config), *([missing] if missing is not None else [])]
 
 
-def shared_storage_problems(config: GatewayConfig, machines: int) -> list[str]:
-    """One line for each place that all replicas share and that ``machines`` machines cannot."""
+def cluster_problems(config: GatewayConfig, machines: int) -> list[str]:
+    """One line for each thing that all replicas share and that ``machines`` machines cannot."""
     if machines < 2:
         return []
     from sqlalchemy import make_url
@@ -56,6 +56,11 @@ def shared_storage_problems(config: GatewayConfig, machines: int) -> list[str]:
         found.append(
             f"`artifacts.url`: {machines} machines would each have a folder {config.artifacts.url} of their own; use a "
             "URL such as `s3://bucket/path`, or `file://` and the path of a folder that all of them mount"
+        )
+    if config.server.is_loopback:
+        found.append(
+            f"`server.host`: {machines} machines cannot reach each other's replicas at {config.server.host}; set it to "
+            "`0.0.0.0`, with `api_keys`"
         )
     return found
 

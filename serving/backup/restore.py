@@ -27,6 +27,7 @@ from serving.backup.job_folders import JOB, restore_job
 from serving.backup.manifest import Manifest
 from serving.backup.passages import read_edition
 from serving.backup.rows import Row, insert_rows, read_rows
+from serving.backup.side_by_side import side_by_side
 from serving.backup.snapshot import kept_tables
 from serving.backup.vault import Vault
 from serving.config import GatewayConfig
@@ -74,8 +75,7 @@ def check_backup(vault: Vault, manifest: Manifest, say: Say) -> None:
     served = all(one.files.keys() == set(SERVED) for one in manifest.adapters.values())
     if not (manifest.tables.keys() <= known and served and all(map(JOB.fullmatch, manifest.jobs))):
         raise BackupInvalid(f"the backup {manifest.id} names what no Loraplex makes; it was altered.")
-    for piece in manifest.pieces:
-        vault.check(piece)
+    side_by_side(vault.check, manifest.pieces)
     say(f"Checked {len(manifest.pieces)} pieces, {sum(manifest.pieces.values())} bytes")
 
 
@@ -118,8 +118,7 @@ class Restore:
                 self._jobs()
                 if indexes is not None:
                     self._passages(indexes)
-                with database.writing() as connection:
-                    database.take_turn(connection)
+                with database.maintaining() as connection:
                     rows, to_embed = self._rows(connection, Path(scratch))
         finally:
             if indexes is not None:
@@ -132,8 +131,7 @@ class Restore:
 
     def _begin(self, database: Database, indexes: IndexStore | None) -> None:
         """See that all is empty, and leave the mark; or find the mark that an earlier attempt left."""
-        with database.writing() as connection:
-            database.take_turn(connection)
+        with database.maintaining() as connection:
             if inspect(connection).has_table(RESTORING):
                 begun = connection.execute(text(f"SELECT backup FROM {RESTORING}")).scalar_one()  # noqa: S608
                 if begun != self._manifest.id:
@@ -148,6 +146,7 @@ class Restore:
             self._require_empty(database, connection)
             self._require_no_artifacts()
             self._require_no_indexes(indexes)
+            self._require_no_jobs()
             connection.execute(text(f"CREATE TABLE {RESTORING} (backup VARCHAR(64) NOT NULL)"))
             connection.execute(text(f"INSERT INTO {RESTORING} VALUES (:backup)"), {"backup": self._manifest.id})  # noqa: S608
 
@@ -181,6 +180,14 @@ class Restore:
                 "that was backed up; name another one in `knowledge.index.uri`."
             )
 
+    def _require_no_jobs(self) -> None:
+        folder = None if self._config.training is None else self._config.training.folder
+        if folder is not None and folder.is_dir() and any(JOB.fullmatch(path.name) for path in folder.iterdir()):
+            raise NotEmpty(
+                f"{folder} holds folders of fine-tuning jobs, which this installation would take for its own; name "
+                "another folder in `training.folder`."
+            )
+
     # What the rows speak of
 
     def _artifacts(self, scratch: Path) -> None:
@@ -197,9 +204,11 @@ class Restore:
         self._say(f"Restored {len(self._manifest.adapters)} adapter versions")
         blobs = Blobs(self._config.artifacts)
         there = {name for name, _ in blobs.entries()}
-        for file_id, piece in self._manifest.files.items():
-            if file_id not in there:
-                blobs.put(file_id, self._vault.read(piece))
+
+        def bring(file_id: str) -> None:
+            blobs.put(file_id, self._vault.read(self._manifest.files[file_id]))
+
+        side_by_side(bring, sorted(self._manifest.files.keys() - there))
         self._say(f"Restored {len(self._manifest.files)} files")
 
     def _jobs(self) -> None:

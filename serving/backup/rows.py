@@ -125,8 +125,10 @@ def insert_rows(connection: Connection, columns: Columns, rows: Iterator[Row]) -
     """Add rows, and go on numbering where the table that they come from was. Returns how many there were."""
     count, batch = 0, list[Row]()
     statement = sa.insert(columns.clause)
+    # What callers sent may hold the one character that this server stores in no text.
+    is_postgresql = connection.dialect.name == "postgresql"
     for row in rows:
-        batch.append(row)
+        batch.append({name: _storable(value) for name, value in row.items()} if is_postgresql else row)
         if len(batch) == _AT_ONCE:
             connection.execute(statement, batch)
             count, batch = count + len(batch), []
@@ -135,6 +137,10 @@ def insert_rows(connection: Connection, columns: Columns, rows: Iterator[Row]) -
     if columns.counter is not None and columns.last:
         _go_on_from(connection, columns.table, columns.counter, columns.last)
     return count + len(batch)
+
+
+def _storable(value: Any) -> Any:
+    return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
 
 
 def _lines(path: Path) -> Iterator[bytes]:

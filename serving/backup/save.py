@@ -10,11 +10,9 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 from adapters.database import Database
 from adapters.errors import ArtifactCorrupt
@@ -24,6 +22,7 @@ from serving.backup.errors import BackupInvalid
 from serving.backup.job_folders import job_files
 from serving.backup.manifest import FORMAT, AdapterCopy, IndexCopy, Manifest, TableCopy
 from serving.backup.passages import EditionRef, PassageSource, write_edition
+from serving.backup.side_by_side import side_by_side
 from serving.backup.snapshot import Snapshot, StoredFile, take_snapshot
 from serving.backup.vault import Vault
 from serving.config import GatewayConfig
@@ -31,13 +30,10 @@ from serving.knowledge.blobs import Blobs
 from serving.state import open_state
 from serving.version import gateway_version
 
-T = TypeVar("T")
-R = TypeVar("R")
 Say = Callable[[str], None]
 
 _ROUNDS = 3
 """How often the state is read again because something was deleted while it was copied."""
-_AT_ONCE = 8
 _DAY_S = 86_400.0
 
 
@@ -206,7 +202,7 @@ class Backup:
             self._pieces.add(data)
             return None
 
-        problems = _side_by_side(copy, files)
+        problems = side_by_side(copy, files)
         missing += [problem for problem in problems if problem is not None]
         found = {file.id: file.sha256 for file, problem in zip(files, problems, strict=True) if problem is None}
         self._say(f"Copied {len(found)} files")
@@ -229,7 +225,7 @@ class Backup:
             return ref, found.spec.dimension, found.spec.embedder, self._pieces.add(write_edition(found))
 
         indexes: dict[str, IndexCopy] = {}
-        for copied in _side_by_side(copy, sorted(editions, key=lambda ref: ref.number)):
+        for copied in side_by_side(copy, sorted(editions, key=lambda ref: ref.number)):
             if copied is not None:
                 ref, dimension, embedder, piece = copied
                 made = IndexCopy(dimension=dimension, embedder=embedder, editions={})
@@ -280,12 +276,3 @@ def keep_newest(vault: Vault, count: int) -> list[str]:
         vault.delete_manifest(backup)
     vault.tidy(used, _DAY_S)
     return gone
-
-
-def _side_by_side(work: Callable[[T], R], items: list[T]) -> list[R]:
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="backup") as threads:
-        try:
-            return list(threads.map(work, items))
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise

@@ -58,6 +58,10 @@ class PartApi:
         """From now on requests are answered by ``part``. ``searcher``: what answers the searches of gateways."""
         self._metrics, self._searcher, self._part = metrics, searcher, part
 
+    def wait(self, why: str) -> None:
+        """Say why requests are not answered yet."""
+        self._message = why
+
     def end(self) -> None:
         """From now on requests are refused: the part stops."""
         self._part, self._message = None, "it is stopping"

@@ -53,6 +53,7 @@ async def serve_app(
     start: Callable[[], Coroutine[Any, Any, None]],
     stop: Callable[[], Awaitable[None]],
     summary: Callable[[], str],
+    lost: asyncio.Event | None = None,
 ) -> int:
     """Answer requests from the first moment until SIGTERM. Returns the exit status.
 
@@ -61,21 +62,11 @@ async def serve_app(
         start: brings up what is behind it, and tells ``reporter`` why it cannot.
         stop: takes that down, after the last request.
         summary: what serves, for the terminal. Blocking.
+        lost: set where this process must end because another one has taken its place.
     """
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=math.ceil(orders.config.server.drain_timeout_s),
-        ),
-        reporter.listening,
-    )
-    stopping = asyncio.Event()
+    server = _server(app, orders, reporter)
     loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     serving = loop.create_task(server.serve(sockets=[listener]))
     starting = loop.create_task(start())
@@ -87,12 +78,40 @@ async def serve_app(
         status = 1
     elif starting.done():
         reporter.ready(await asyncio.to_thread(summary))
-        await asyncio.wait({told, serving}, return_when=asyncio.FIRST_COMPLETED)
+        status = await _until_over(told, serving, lost or asyncio.Event(), reporter)
     starting.cancel()
     server.should_exit = True
     await asyncio.wait({serving})
     await stop()
     return status
+
+
+def _server(app: ASGIApp, orders: Orders, reporter: Reporter) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=math.ceil(orders.config.server.drain_timeout_s),
+        ),
+        reporter.listening,
+    )
+
+
+async def _until_over(
+    told: asyncio.Task[Any], serving: asyncio.Task[None], lost: asyncio.Event, reporter: Reporter
+) -> int:
+    """Wait until this process is told to stop, or has to. Returns the exit status."""
+    replaced = asyncio.create_task(lost.wait())
+    await asyncio.wait({told, serving, replaced}, return_when=asyncio.FIRST_COMPLETED)
+    replaced.cancel()
+    if lost.is_set():
+        reporter.progress("Another process has taken over")
+        return 1
+    return 0
 
 
 def run_child(serve: Callable[[Orders, socket.socket], Coroutine[Any, Any, int]]) -> None:

@@ -11,7 +11,7 @@ from serving.config import GatewayConfig
 from serving.errors import ConfigInvalid
 from serving.parts.token import Part
 from serving.preflight import quick_preflight
-from serving.process import haproxy, place, ports, ray_environment, record, workspace
+from serving.process import haproxy, place, ports, ray_environment, ray_token, record, workspace
 from serving.process.orders import Orders, base_url
 from serving.process.supervisor import Plan, Supervisor
 from serving.process.workspace import Workspace
@@ -41,8 +41,9 @@ def run(config: GatewayConfig, *, local: bool, ray_address: str | None, only: Pa
     swept = record.sweep_dead(ROOT / "run")
     if swept:
         say(f"Ended {swept} processes that an earlier instance had left behind")
-    with _listening(config) as listener:
-        space = workspace.create(ROOT.absolute(), config.server.port)
+    # On a cluster the port is Ray Serve's, which may hold it since an earlier start.
+    with contextlib.nullcontext() if ray_address is not None else _listening(config) as listener:
+        space = workspace.create(ROOT.absolute(), str(config.server.port))
         orders = Orders(
             config=config,
             scratch=space.scratch,
@@ -53,10 +54,7 @@ def run(config: GatewayConfig, *, local: bool, ray_address: str | None, only: Pa
             omp_threads=os.environ.get("OMP_NUM_THREADS"),
         )
         orders.write(space.scratch / "orders.json")
-        if only is not None:
-            plan = _part_plan(orders, listener)
-        else:
-            plan = _local_plan(orders, listener) if local else _ray_plan(orders, space, listener)
+        plan = _plan_of(orders, space, listener, local=local)
         return asyncio.run(Supervisor(plan, space, say).run())
 
 
@@ -77,6 +75,17 @@ def _listening(config: GatewayConfig) -> Iterator[socket.socket]:
         raise CannotStart(f"Cannot listen on {server.host}:{server.port}: {error.strerror or error}.") from error
     with listener:
         yield listener
+
+
+def _plan_of(orders: Orders, space: Workspace, listener: socket.socket | None, *, local: bool) -> Plan:
+    if listener is None:
+        return _cluster_plan(orders)
+    if orders.part is not None:
+        return _part_plan(orders, listener)
+    if local:
+        return _local_plan(orders, listener)
+    listener.close()
+    return _ray_plan(orders, space)
 
 
 def _local_plan(orders: Orders, listener: socket.socket) -> Plan:
@@ -103,21 +112,25 @@ def _part_plan(orders: Orders, listener: socket.socket) -> Plan:
     )
 
 
-def _ray_plan(orders: Orders, space: Workspace, listener: socket.socket) -> Plan:
+def _ray_plan(orders: Orders, space: Workspace) -> Plan:
     server = orders.config.server
-    environment: dict[str, str] = {}
-    listener.close()
-    if orders.ray_address is None:
-        launcher = haproxy.write_launcher(
-            space.scratch / "h", find_haproxy(), haproxy.Frontend(server.host, server.port)
-        )
-        chosen = ports.choose(ray_environment.preferred_ports())
-        environment = ray_environment.ray_environment(orders.config, space.scratch, launcher, chosen)
+    launcher = haproxy.write_launcher(space.scratch / "h", find_haproxy(), haproxy.Frontend(server.host, server.port))
+    chosen = ports.choose(ray_environment.preferred_ports())
     return Plan(
         module="serving.process.ray_driver",
         orders=orders,
         address=base_url(orders.config),
-        environment=environment,
+        environment=ray_environment.ray_environment(orders.config, space.scratch, launcher, chosen),
+    )
+
+
+def _cluster_plan(orders: Orders) -> Plan:
+    """HAProxy and the ports of each node are that node's own business: `loraplex node` saw to them."""
+    return Plan(
+        module="serving.process.ray_driver",
+        orders=orders,
+        address=base_url(orders.config),
+        environment={**ray_environment.cluster_environment(orders.config), **ray_token.token_environment()},
     )
 
 

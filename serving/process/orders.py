@@ -29,6 +29,8 @@ class Orders:
     """Cluster to join; None to start Ray on this machine."""
     part: Part | None = None
     """What the child runs alone; None for a gateway."""
+    ray_start: tuple[str, ...] = ()
+    """Arguments of ``ray start``, for a node."""
     omp_threads: str | None = None
     """``OMP_NUM_THREADS`` as the operator set it. Ray would put its own number in its place."""
 
@@ -63,6 +65,7 @@ class Orders:
             "logs": None if self.logs is None else str(self.logs),
             "ray_address": self.ray_address,
             "part": self.part,
+            "ray_start": list(self.ray_start),
             "omp_threads": self.omp_threads,
         }
 
@@ -76,6 +79,7 @@ class Orders:
             logs=_path(data["logs"]),
             ray_address=data["ray_address"],
             part=data["part"],
+            ray_start=tuple(data["ray_start"]),
             omp_threads=data["omp_threads"],
         )
 

@@ -6,6 +6,7 @@ from serving.control_plane import ControlPlane, start_control_plane
 from serving.jobs.watch import JobWatch
 from serving.knowledge.service import KnowledgeService
 from serving.parts.app import PartApi
+from serving.parts.sole import SoleProcess, turn_of
 from serving.process.http_server import run_child, serve_app
 from serving.process.orders import Orders
 from serving.process.reports import Reporter
@@ -67,17 +68,28 @@ async def serve(orders: Orders, listener: socket.socket) -> int:
     reporter = Reporter(orders.reports, name)
     api = PartApi(orders.config, name)
     part = (_Knowledge if name == "knowledge" else _Control)(orders, reporter, api)
+    sole = SoleProcess(turn_of(orders.config.state.url, name), name)
+
+    def wait(line: str) -> None:
+        api.wait("another one is at work")
+        reporter.progress(line)
 
     async def start() -> None:
         try:
+            await sole.begin(wait)
             await part.start()
         except Exception as error:
             reporter.failed(f"{error}" or type(error).__name__)
             raise
 
-    return await serve_app(
-        api.app, orders, listener, reporter, start=start, stop=part.stop, summary=lambda: f"{name} alone"
-    )
+    async def stop() -> None:
+        await part.stop()
+        await sole.end()
+
+    def summary() -> str:
+        return f"{name} alone"
+
+    return await serve_app(api.app, orders, listener, reporter, start=start, stop=stop, summary=summary, lost=sole.lost)
 
 
 if __name__ == "__main__":

@@ -105,6 +105,10 @@ def cluster_environment(config: GatewayConfig) -> dict[str, str]:
         "RAY_SERVE_LOG_TO_STDERR": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # A node that is gone is noticed within 6 s, one that has fallen silent within 36.
+        "RAY_health_check_period_ms": "1000",
+        "RAY_health_check_timeout_ms": "5000",
+        "RAY_health_check_failure_threshold": "6",
         # Ray would kill the largest process when the machine runs short of memory, whoever used it up.
         "RAY_memory_monitor_refresh_ms": "0",
         # Ray's workers are nice by default, and with them the engine: everything else on the machine would go first.

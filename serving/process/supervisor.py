@@ -45,6 +45,10 @@ class Plan:
     """What users are told to go to; default: the API under ``address``."""
     hint: str = ""
     """What they may type first; default: ask for the models."""
+    stopping: str = ""
+    """What is said at a stop; default: how long requests in flight have."""
+    stop_s: float | None = None
+    """How long the child may take to stop, in seconds; default: as long as requests in flight have."""
 
 
 class Supervisor:
@@ -186,8 +190,9 @@ class Supervisor:
             # From here on new connections are refused.
             self._plan.listener.close()
         if self._ready.is_set() and child.returncode is None:
-            limit_s = self._plan.orders.config.server.drain_timeout_s
-            self._progress(f"Stopping: requests in flight have {limit_s:g} s; Ctrl-C again ends them")
+            limit_s = self._plan.stop_s or self._plan.orders.config.server.drain_timeout_s
+            told = self._plan.stopping or f"Stopping: requests in flight have {limit_s:g} s; Ctrl-C again ends them"
+            self._progress(told)
             child.terminate()
             await _first(child.wait(), self._stop_now.wait(), asyncio.sleep(limit_s + _STOP_MARGIN_S))
         else:

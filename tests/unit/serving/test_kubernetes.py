@@ -9,7 +9,7 @@ import yaml
 
 from serving.config import GatewayConfig, parse_config
 from serving.errors import ConfigInvalid
-from serving.preflight import shared_storage_problems
+from serving.preflight import cluster_problems
 from serving.process.orders import Orders
 
 with warnings.catch_warnings():
@@ -86,9 +86,14 @@ def test_what_crosses_to_other_machines_names_no_folder_of_this_one() -> None:
 
 
 def test_several_machines_need_a_state_and_a_store_that_all_of_them_reach() -> None:
-    own = shared_storage_problems(_config(), 2)
+    own = cluster_problems(_config(), 2)
 
-    assert [line.partition(":")[0] for line in own] == ["`state.url`", "`artifacts.url`"]
-    assert shared_storage_problems(_config(), 1) == []
-    shared = {"state": {"url": "postgresql+psycopg://db/loraplex"}, "artifacts": {"url": "s3://bucket/path"}}
-    assert shared_storage_problems(_config(**shared), 8) == []
+    assert [line.partition(":")[0] for line in own] == ["`state.url`", "`artifacts.url`", "`server.host`"]
+    assert cluster_problems(_config(), 1) == []
+    shared = {
+        "state": {"url": "postgresql+psycopg://db/loraplex"},
+        "artifacts": {"url": "s3://bucket/path"},
+        "server": {"host": "0.0.0.0"},  # noqa: S104
+        "api_keys": [{"name": "ops", "hash": "sha256:" + "0" * 64}],
+    }
+    assert cluster_problems(_config(**shared), 8) == []

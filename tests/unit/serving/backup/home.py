@@ -1,5 +1,6 @@
 """A small installation without a gateway: a real database, artifact store and index in memory."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,6 +104,20 @@ def empty_home(folder: Path, **sections: Any) -> Home:
     home = Home(folder)
     home.file.write_text(yaml.safe_dump(whole), encoding="utf-8")
     return home
+
+
+def copied(home: Home, folder: Path) -> Home:
+    """Another one that is as it is."""
+    copy = empty_home(folder)
+    for name in ("state.db", "artifacts"):
+        source = home.folder / name
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, folder / name)
+    for name in home.indexes.names():
+        index = home.indexes.open(name)
+        assert index is not None
+        for number in index.documents():
+            copy.indexes.create(name, index.spec).add(*index.stored(number))
+    return copy
 
 
 def make_home(folder: Path, *, files: int = 3) -> Home:

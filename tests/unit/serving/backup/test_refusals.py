@@ -138,12 +138,17 @@ def use_index(copy: Home) -> None:
     copy.indexes.create("kb_0123456789abcdef0123456789abcdef", IndexSpec(64, "words-64"))
 
 
+def train(copy: Home) -> None:
+    (copy.folder / "jobs" / f"ftjob-{'0' * 32}").mkdir(parents=True)
+
+
 @pytest.mark.parametrize(
     ("use", "sentence"),
     [
         (use_state, "is in use \\(adapter_events has 1 rows\\)"),
         (use_artifacts, "is not empty, and may be another installation's"),
         (run_gateway, "a gateway runs on the state database"),
+        (train, "holds folders of fine-tuning jobs"),
         (use_index, "the index store already holds kb_0123456789abcdef0123456789abcdef"),
     ],
 )
