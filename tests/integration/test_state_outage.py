@@ -131,17 +131,23 @@ async def test_while_postgresql_is_away_resident_versions_are_served_and_changes
 async def test_while_the_artifact_store_is_away_resident_versions_are_served_and_nothing_half_done_stays(
     it: Living, s3_server: S3Server, tmp_path: Path, leave: str, come_back: str
 ) -> None:
+    cold = await it.add(3)
     async with load_on(it) as load:
         first = set(load.versions)
         getattr(s3_server, leave)()
         try:
             with pytest.raises(AssertionError, match="artifact store"):
                 await it.add(2, promote=True)
+            answer = await it.ask(model=cold)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (UNAVAILABLE, "store_unavailable")
             await load.more()
             listed = await it.admin("GET", "/adapters/triage")
-            assert len(listed["versions"]) == 1
+            assert len(listed["versions"]) == 2
         finally:
             getattr(s3_server, come_back)()
         assert set(load.versions) == first
+        async with asyncio.timeout(BOUND_S):
+            while (await it.ask(model=cold)).status_code == UNAVAILABLE:  # it is tried again after a pause
+                pass
         second = await it.add(2)
         await until_promoted(it, load, second)
