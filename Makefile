@@ -14,14 +14,16 @@ INPUTS := pyproject.toml $(wildcard requirements/*)
 STAMP := .venv/.setup-$(VARIANT)-$(shell cat $(INPUTS) | sha256sum | cut -c1-16)
 
 PYTEST_ARGS ?=
+IMAGE ?= loraplex
+BASE ?=
 BENCH ?= overhead swap adapters
 
 MODEL := .loraplex/models/SmolLM2-135M-Instruct/config.json
 
-.PHONY: help setup tools model demo test check format bench docs pictures lock wheel clean
+.PHONY: help setup tools model demo test check format bench docs pictures lock wheel image image-check clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Create .venv and install the pinned set (GPU=1 on an NVIDIA machine; PYTHON=... to choose)
 
@@ -69,6 +71,12 @@ lock: setup ## Resolve pyproject.toml again and rewrite the constraints files
 
 wheel: setup ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
+
+image: ## Build the image with Docker, Podman or Buildah (GPU=1: the CUDA variant; IMAGE=name; BASE=base image)
+	@BASE="$(BASE)" image/build.sh $(VARIANT) $(IMAGE)
+
+image-check: setup model ## Build the image on a base by debootstrap, look through it, run its roles (root; Buildah and Podman)
+	@$(BIN)/python -m image.rehearse --variant $(VARIANT)
 
 clean: ## Remove caches and build output (ALL=1: also .venv and .loraplex, the state folder)
 	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

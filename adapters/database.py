@@ -2,44 +2,31 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
+from adapters import tables
 from adapters.errors import CatalogUnavailable
+from adapters.schema import Moved, Schema, SchemaRefused
 
 _BUSY_TIMEOUT_S = 30.0
-_ADVISORY_LOCK = 0x6C6F7261  # "lora": one number that every Loraplex process agrees on
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The tables of one library or application, which share the database with those of others."""
-
-    revisions: Path
-    """A folder with one module for each revision."""
-    version_table: str
-    """Where the schema's revision is kept."""
-
-
-_MIGRATIONS = Path(__file__).parent / "migrations"
-CATALOG_SCHEMA = Schema(_MIGRATIONS / "versions", "catalog_schema")
+RESTORING = "loraplex_restoring"
+"""A table that is there while a backup is being restored into the database."""
+_MAINTENANCE = "maintenance"
+CATALOG_SCHEMA = Schema(Path(__file__).parent / "migrations" / "versions", "catalog_schema", tables.metadata)
 
 
 class Database:
     """One database, by URL. Thread-safe; processes may share it.
 
-    Writers take turns (SQLite: ``BEGIN IMMEDIATE``; elsewhere the row that holds the revision is locked first), and
-    every reader sees one consistent state.
+    Writers of one schema take turns (SQLite: ``BEGIN IMMEDIATE``; PostgreSQL: an advisory lock), so that what a writer
+    reads stays true until it has written; every reader sees one consistent state.
 
     Args:
         url: a SQLAlchemy URL. SQLite needs a file; its folder is made. ``postgresql://`` means psycopg 3.
@@ -54,6 +41,8 @@ class Database:
         self._url = _parse(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         self._engine = _make_engine(self._url, is_sqlite=self._is_sqlite)
+        self._closed = False
+        event.listen(self._engine, "checkin", self._keep_none)
 
     @property
     def shown_url(self) -> str:
@@ -61,13 +50,17 @@ class Database:
         return self._url.render_as_string(hide_password=True)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """One consistent view. Raises CatalogUnavailable."""
-        with self._translated(), self._engine.connect() as connection:
+    def reading(self, *, at_length: bool = False) -> Iterator[Connection]:
+        """One consistent view. ``at_length``: for whoever reads everything. Raises CatalogUnavailable."""
+        with self._translated(), self._engine.connect() as connection, ExitStack() as stack:
             if not self._is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            with connection.begin():
-                yield connection
+            stack.enter_context(connection.begin())
+            if at_length and not self._is_sqlite:
+                from adapters.postgres import patient
+
+                stack.enter_context(patient(connection))
+            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -77,44 +70,68 @@ class Database:
             self._engine.connect() as connection,
             connection.execution_options(loraplex_writes=True).begin(),
         ):
+            if not self._is_sqlite:
+                from adapters.postgres import take_turn
+
+                take_turn(connection, self._schema.version_table)
             yield connection
 
-    def migrate(self) -> None:
+    @contextmanager
+    def maintaining(self) -> Iterator[Connection]:
+        """As :meth:`writing`, for changes of the schema or of everything: with time, and one at a time for all schemas.
+
+        Raises CatalogUnavailable.
+        """
+        with self._translated(), self._engine.connect() as connection, ExitStack() as stack:
+            stack.enter_context(connection.execution_options(loraplex_writes=True).begin())
+            if not self._is_sqlite:
+                from adapters.postgres import patient, take_turn
+
+                stack.enter_context(patient(connection))
+                take_turn(connection, _MAINTENANCE)
+                take_turn(connection, self._schema.version_table)
+            yield connection
+
+    def migrate(self) -> Moved:
         """Bring the schema to this code's revision; safe from several processes at once.
 
         Raises:
-            CatalogUnavailable: the database is of a schema that this code does not know, or cannot be reached.
+            CatalogUnavailable: the database is of a schema that this code does not know, is being restored into, or
+                cannot be reached.
         """
-        config = Config()
-        config.set_main_option("script_location", _escaped(_MIGRATIONS))
-        config.set_main_option("path_separator", "newline")
-        config.set_main_option("version_locations", _escaped(self._schema.revisions))
-        with self.writing() as connection:
-            if not self._is_sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-            self._refuse_newer(connection, ScriptDirectory.from_config(config))
-            config.attributes["connection"] = connection
-            config.attributes["version_table"] = self._schema.version_table
-            command.upgrade(config, "head")
+        with self.maintaining() as connection:
+            if inspect(connection).has_table(RESTORING):
+                raise CatalogUnavailable(
+                    f"the restoring of a backup into {self.shown_url} was begun and has not ended; run "
+                    "`loraplex restore` again, or use another `state.url`."
+                )
+            return self._schema.upgrade(connection)
+
+    def revision(self) -> str | None:
+        """The schema's revision in the database; None where it has none yet. Raises as :meth:`migrate`."""
+        with self.reading() as connection:
+            return self._schema.current(connection)
+
+    def reach(self) -> None:
+        """Ask the database for nothing. Raises CatalogUnavailable where it cannot be reached."""
+        with self.reading() as connection:
+            connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; one that another thread is using, when it is done with it."""
+        self._closed = True
         self._engine.dispose()
 
-    def _refuse_newer(self, connection: Connection, scripts: ScriptDirectory) -> None:
-        context = MigrationContext.configure(connection, opts={"version_table": self._schema.version_table})
-        known = {script.revision for script in scripts.walk_revisions()}
-        for found in context.get_current_heads():
-            if found not in known:
-                raise CatalogUnavailable(
-                    f"the state database {self.shown_url} has schema {found}, newer than the schema "
-                    f"{scripts.get_current_head()} of this Loraplex; upgrade Loraplex or use another `state.url`."
-                )
+    def _keep_none(self, _connection: Any, entry: ConnectionPoolEntry) -> None:
+        if self._closed:
+            entry.invalidate()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except SchemaRefused as error:
+            raise CatalogUnavailable(f"the state database {self.shown_url} {error}") from None
         except DBAPIError as error:
             raise CatalogUnavailable(self._explain(error)) from error
         except SQLAlchemyError as error:
@@ -125,10 +142,6 @@ class Database:
         if "no such table" in cause or "UndefinedTable" in type(error.orig).__name__:
             return f"the state database {self.shown_url} has no tables yet; start a gateway on it first ({cause})."
         return f"the state database {self.shown_url} cannot be used: {cause}."
-
-
-def _escaped(path: Path) -> str:
-    return str(path).replace("%", "%%")
 
 
 def _parse(url: str) -> URL:
@@ -149,10 +162,12 @@ def _parse(url: str) -> URL:
 
 
 def _make_engine(url: URL, *, is_sqlite: bool) -> Engine:
-    # What is written may be what somebody asked a model: errors, which are logged, tell none of it.
     try:
         if not is_sqlite:
-            return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+            from adapters.postgres import make_engine
+
+            return make_engine(url)
+        # What is written may be what somebody asked a model: errors, which are logged, tell none of it.
         Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S}, hide_parameters=True)
     except OSError as error:

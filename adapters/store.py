@@ -12,11 +12,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from adapters.digest import digest_folder
 from adapters.errors import AdapterError, AdapterRejected, ArtifactCorrupt, StoreUnavailable
+from adapters.filesystems import make_folder, open_filesystem
 from adapters.layout import CONFIG, SERVED, WEIGHTS
 from adapters.locks import FileLock
 from adapters.types import AdapterVersion
@@ -42,8 +42,7 @@ class ArtifactStore:
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         with _translated(f"the artifact store {url}"):
-            self._fs, root = fsspec.core.url_to_fs(url, **(options or {}))
-        self._root = str(root).rstrip("/")
+            self._fs, self._root = open_filesystem(url, options)
         self._local = Path(self._root) if isinstance(self._fs, LocalFileSystem) else None
 
     def exists(self, name: str) -> bool:
@@ -51,6 +50,15 @@ class ArtifactStore:
         with self._using(name):
             self._fs.invalidate_cache()  # other machines write too
             return bool(self._fs.exists(self._path(name, CONFIG)))
+
+    def is_empty(self) -> bool:
+        """Whether nothing lies here, of ours or of others. Raises StoreUnavailable."""
+        with _translated("the artifact store"):
+            self._fs.invalidate_cache()
+            try:
+                return not self._fs.ls(self._root, detail=False)
+            except FileNotFoundError:
+                return True
 
     def put(self, folder: Path, name: str) -> None:
         """Store the files in ``folder`` that serve, and no others. Nothing happens if the version is stored already.
@@ -64,7 +72,7 @@ class ArtifactStore:
                 _put_local(folder, self._local, name)
                 return
             for file in (WEIGHTS, CONFIG):
-                self._fs.makedirs(self._path(name), exist_ok=True)
+                make_folder(self._fs, self._path(name))
                 self._fs.put_file(str(folder / file), self._path(name, file))
 
     def fetch(self, name: str, digest: str, into: Path) -> None:

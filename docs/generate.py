@@ -7,12 +7,14 @@ from typing import Any
 
 import typer.main
 
+from docs.chart_files import chart_files
 from monitoring.catalogue import CATALOGUE, ENGINE_SERIES, MetricSpec
 from serving.cli.main import build_app
 from serving.errors import ERROR_TABLE, Answer
 from serving.settings.reference import configuration_reference
 
 _HERE = Path(__file__).parent
+_CHART = _HERE.parent / "helm" / "loraplex"
 
 
 def metrics_reference() -> str:
@@ -122,3 +124,6 @@ PAGES: dict[str, Callable[[], str]] = {
 if __name__ == "__main__":
     for page, write in PAGES.items():
         (_HERE / page).write_text(write(), encoding="utf-8")
+    for name, text in chart_files().items():
+        (_CHART / name).parent.mkdir(parents=True, exist_ok=True)
+        (_CHART / name).write_text(text, encoding="utf-8")

@@ -18,7 +18,8 @@ KnowledgeError
 from typing import Any
 
 
-def _rebuilt(kind: type["KnowledgeError"], args: tuple[Any, ...], state: dict[str, Any]) -> "KnowledgeError":
+def rebuilt(kind: type["KnowledgeError"], args: tuple[Any, ...], state: dict[str, Any]) -> "KnowledgeError":
+    """An error as it was in another process: ``args`` and ``state`` are its own ``args`` and ``__dict__``."""
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(state)
@@ -30,7 +31,7 @@ class KnowledgeError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Without calling ``__init__`` again, which would word the message twice."""
-        return _rebuilt, (type(self), self.args, self.__dict__)
+        return rebuilt, (type(self), self.args, self.__dict__)
 
 
 class KnowledgeClientError(KnowledgeError):

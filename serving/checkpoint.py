@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from adapters.base_model import BaseModelSpec, comparable_name
-from serving.config import GatewayConfig, ModelSettings, OpenAIEngineSettings
+from serving.config import GatewayConfig, ModelSettings, OpenAIEngineSettings, VllmEngineSettings
 from serving.engine.protocol import Progress
 from serving.errors import ConfigInvalid
 
@@ -34,12 +34,13 @@ def checkpoint_folder(model: ModelSettings, progress: Progress) -> Path:
 
 
 def base_model_spec(config: GatewayConfig, progress: Progress) -> BaseModelSpec:
-    """What adapters are checked against: the checkpoint's shapes, or only its name where a remote engine has it.
+    """What adapters are checked against: the checkpoint's shapes, or only its name where the engine has it elsewhere.
 
     Blocking. Raises ConfigInvalid, and BaseModelUnreadable for a folder that is no checkpoint.
     """
     name = config.model.public_name
-    if isinstance(config.engine, OpenAIEngineSettings) and not Path(config.model.id).is_dir():
-        return BaseModelSpec.named(name, config.model.id, config.engine.model or name)
+    if not isinstance(config.engine, VllmEngineSettings) and not Path(config.model.id).is_dir():
+        there = config.engine.model if isinstance(config.engine, OpenAIEngineSettings) else None
+        return BaseModelSpec.named(name, config.model.id, there or name)
     spec = BaseModelSpec.from_checkpoint(checkpoint_folder(config.model, progress), name)
     return dataclasses.replace(spec, names=spec.names | {comparable_name(config.model.id)})

@@ -13,7 +13,13 @@ from pydantic import ValidationError
 from serving.errors import ConfigInvalid
 from serving.settings.adapters import AdapterSettings, AdapterSource, ArtifactSettings, StateSettings
 from serving.settings.base import NAME_PATTERN, Name, Settings
-from serving.settings.engine import EngineSettings, ModelSettings, OpenAIEngineSettings, VllmEngineSettings
+from serving.settings.engine import (
+    EngineSettings,
+    FakeEngineSettings,
+    ModelSettings,
+    OpenAIEngineSettings,
+    VllmEngineSettings,
+)
 from serving.settings.gateway import GatewayConfig
 from serving.settings.knowledge import KnowledgeSettings
 from serving.settings.life import FeedbackSettings, LifeSettings, RolloutSettings
@@ -23,6 +29,7 @@ from serving.settings.monitoring import MonitoringSettings
 from serving.settings.problems import Problem, describe
 from serving.settings.retrieval import RetrievalSettings
 from serving.settings.server import ApiKey, LimitSettings, ServerSettings
+from serving.settings.services import ServiceSettings, ServicesSettings
 from serving.settings.slo import SloSettings
 from serving.settings.tasks import OutputContract, TaskSettings
 from serving.settings.tracing import TracingSettings
@@ -37,6 +44,7 @@ __all__ = [
     "ArtifactSettings",
     "AuditSettings",
     "EngineSettings",
+    "FakeEngineSettings",
     "FeedbackSettings",
     "GatewayConfig",
     "KnowledgeSettings",
@@ -52,6 +60,8 @@ __all__ = [
     "RetrievalSettings",
     "RolloutSettings",
     "ServerSettings",
+    "ServiceSettings",
+    "ServicesSettings",
     "Settings",
     "SloSettings",
     "StateSettings",

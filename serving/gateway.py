@@ -13,9 +13,9 @@ from monitoring.metrics import GatewayMetrics
 from monitoring.spans import Tracer
 from serving.api.app import Apps, build_api
 from serving.auth import Authenticator
-from serving.config import GatewayConfig, OpenAIEngineSettings
+from serving.config import FakeEngineSettings, GatewayConfig, OpenAIEngineSettings
 from serving.control_plane import ControlPlane, start_control_plane
-from serving.engine.protocol import Engine, EngineError, EngineInfo, Progress
+from serving.engine.protocol import AdapterCapacity, Engine, EngineError, EngineInfo, Progress
 from serving.generate import Generator
 from serving.grounding.token_counter import TokenCounter
 from serving.jobs.launcher import Launcher
@@ -48,7 +48,7 @@ class Gateway:
         engine: Engine,
         replica: str,
         control: ASGIApp | None,
-        peer_host: str,
+        peer: tuple[str, int],
         *,
         knowledge: Knowledge | None = None,
         launcher: Launcher | None = None,
@@ -73,7 +73,7 @@ class Gateway:
         self._observer = Observer(config, self._catalog, self._metrics, replica)
         self._pipeline = _pipeline(config, self._metrics, replica, observing)
         self._generator = self._build_generator(knowledge)
-        self._peers = Peers(replica, self._catalog.replicas, self._measuring.render, host=peer_host)
+        self._peers = Peers(replica, self._catalog.replicas, self._measuring.render, host=peer[0], port=peer[1])
         self._job_watch = None if config.training is None else JobWatch(config.state.url)
         self.status = Status(self._metrics, self._peers, knowledge, self._job_watch)
         self._board = self._build_board(replica, knowledge)
@@ -227,6 +227,7 @@ def build_gateway(
     replica: str | None = None,
     control: ASGIApp | None = None,
     peer_host: str = "127.0.0.1",
+    peer_port: int = 0,
     knowledge: Knowledge | None = None,
     launcher: Launcher | None = None,
     observing: ObservingWorker | None = None,
@@ -239,6 +240,7 @@ def build_gateway(
         replica: its name in metrics and reports; default: a random one.
         control: the app that answers ``/admin/*`` and fine-tuning; default: a control plane inside this gateway.
         peer_host: the address of this machine where other replicas of the same gateway reach it.
+        peer_port: the port there; 0: a free one.
         knowledge: files, vector stores and search in another process; default: inside this gateway, where the
             configuration has a section for it.
         launcher: starts the trainers of a control plane inside this gateway; default: as processes on this machine.
@@ -255,7 +257,7 @@ def build_gateway(
         engine or build_engine(config),
         name,
         control,
-        peer_host,
+        (peer_host, peer_port),
         knowledge=knowledge,
         launcher=launcher,
         observing=observing,
@@ -285,6 +287,21 @@ def build_engine(config: GatewayConfig) -> Engine:
         from serving.engine.openai_http import OpenAIHttpEngine
 
         return OpenAIHttpEngine(config.engine, config.model.public_name, config.adapters)
+    if isinstance(config.engine, FakeEngineSettings):
+        return _fake_engine(config, config.engine)
     from serving.engine.vllm import VllmEngine
 
     return VllmEngine(config.model, config.engine, config.adapters)
+
+
+def _fake_engine(config: GatewayConfig, settings: FakeEngineSettings) -> Engine:
+    from serving.engine.fake import FakeEngine
+
+    limits = config.adapters
+    capacity = AdapterCapacity(slots=limits.slots, cpu_slots=limits.cpu_slots, max_rank=limits.max_rank)
+    return FakeEngine(
+        config.model.public_name,
+        capacity=capacity if limits.enabled else None,
+        max_model_len=settings.max_model_len,
+        token_s=settings.token_s,
+    )

@@ -89,7 +89,10 @@ class Generator:
         self._contracts = {
             name: Contract(task.output) for name, task in config.tasks.items() if task.output is not None
         }
-        self._is_vllm = config.engine.kind == "vllm" or config.engine.adapters == "vllm"
+        engine_settings = config.engine
+        self._is_vllm = engine_settings.kind == "vllm" or (
+            engine_settings.kind == "openai" and engine_settings.adapters == "vllm"
+        )
         self._admission = Admission(config.limits)
         self._telling = GenerationTelling(config)
         self._grounder = Grounder(knowledge, metrics, count_tokens)

@@ -13,7 +13,7 @@ from aiohttp import web
 from adapters.types import ReplicaReport
 from monitoring.exposition import Format, negotiate
 from monitoring.merge import merge
-from serving.errors import NotReady, ReplicaNotFound
+from serving.errors import ConfigInvalid, NotReady, ReplicaNotFound
 
 TIMEOUT_S = 2.0
 """How long a scrape waits to learn who the peers are, and then for the slowest of them, in seconds."""
@@ -37,8 +37,8 @@ class PeerMetrics:
 class Peers:
     """The other replicas of this gateway, as the catalog tells of them.
 
-    Each replica listens on a port of its own, under a path that nobody can guess; its address, path included, is in
-    its report, so that only who may read the catalog can ask. Nothing but metrics is served there.
+    Each replica listens on a port besides the API's, under a path that nobody can guess; its address, path included,
+    is in its report, so that only who may read the catalog can ask. Nothing but metrics is served there.
     """
 
     def __init__(
@@ -48,30 +48,37 @@ class Peers:
         render: Callable[[Format], bytes],
         *,
         host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
-        """``reports``: blocking; what replicas said within so many seconds. ``render``: this replica's own metrics."""
+        """``reports``: blocking; what replicas said within so many seconds. ``render``: this replica's own metrics.
+        ``host`` and ``port``: where the others reach this replica; port 0: a free one.
+        """
         self.replica = replica
         """This replica's name."""
         self._reports = reports
         self._render = render
         self._host = host
+        self._port = port
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
         # Threads of our own: where the database hangs, no more of them do than these.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="peers")
 
     async def start(self) -> str:
-        """Listen on a free port. Returns the address for this replica's reports. Raises OSError."""
+        """Listen. Returns the address for this replica's reports. Raises ConfigInvalid: it is not to be had."""
         path = f"/{secrets.token_urlsafe(24)}/metrics"
         app = web.Application()
         app.router.add_get(path, self._show)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, 0).start()
-        except OSError:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError as error:
             await runner.cleanup()
-            raise
+            raise ConfigInvalid(
+                f"the other gateways cannot reach this one at {self._host}:{self._port}: {error.strerror or error}; "
+                "name an address of this machine and a free port, in LORAPLEX_PEER_HOST and LORAPLEX_PEER_PORT"
+            ) from error
         self._runner = runner
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=False)
         port = runner.addresses[0][1]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from serving.config import GatewayConfig, OpenAIEngineSettings, VllmEngineSettings
 from serving.errors import ConfigInvalid
+from serving.parts.check import part_problems
+from serving.parts.token import Part, token_problem
 
 
 def preflight(config: GatewayConfig) -> list[str]:
@@ -20,19 +22,47 @@ def preflight(config: GatewayConfig) -> list[str]:
     return [*quick_preflight(config), *(line for problems in others for line in problems(config))]
 
 
-def quick_preflight(config: GatewayConfig) -> list[str]:
+def quick_preflight(config: GatewayConfig, only: Part | None = None) -> list[str]:
     """The part of :func:`preflight` that takes no time, and without which no start can succeed.
 
     Adapters are no part of it: one that the catalog knows already serves even if its source is gone.
+
+    Args:
+        only: the part that is to run alone; it needs no engine, and the knowledge no model at all.
     """
-    return [
-        *_model_problems(config),
-        *_secret_problems(config),
-        *_compiler_problems(config),
-        *_state_problems(config),
-        *_artifact_problems(config),
-        *_training_problems(config),
-    ]
+    found = [*_state_problems(config), *_artifact_problems(config)]
+    if only == "knowledge":
+        return [*part_problems(config, only), *_scraper_problems(config), *found]
+    found = [*_model_problems(config), *_secret_problems(config), *found, *_training_problems(config)]
+    if only is not None:
+        return [*part_problems(config, only), *found]
+    missing = token_problem(config)
+    return [*found, *_compiler_problems(config), *([missing] if missing is not None else [])]
+
+
+def cluster_problems(config: GatewayConfig, machines: int) -> list[str]:
+    """One line for each thing that all replicas share and that ``machines`` machines cannot."""
+    if machines < 2:
+        return []
+    from sqlalchemy import make_url
+
+    found = []
+    if make_url(config.state.url).get_backend_name() == "sqlite":
+        found.append(
+            f"`state.url`: {machines} machines would each have an SQLite file of their own; use PostgreSQL, as in "
+            "`postgresql+psycopg://user@host/loraplex`"
+        )
+    if "://" not in config.artifacts.url:
+        found.append(
+            f"`artifacts.url`: {machines} machines would each have a folder {config.artifacts.url} of their own; use a "
+            "URL such as `s3://bucket/path`, or `file://` and the path of a folder that all of them mount"
+        )
+    if config.server.is_loopback:
+        found.append(
+            f"`server.host`: {machines} machines cannot reach each other's replicas at {config.server.host}; set it to "
+            "`0.0.0.0`, with `api_keys`"
+        )
+    return found
 
 
 def _model_problems(config: GatewayConfig) -> Iterator[str]:
@@ -75,6 +105,10 @@ def _secret_problems(config: GatewayConfig) -> Iterator[str]:
     engine = config.engine
     if isinstance(engine, OpenAIEngineSettings) and engine.api_key_env and not os.environ.get(engine.api_key_env):
         yield f"`engine.api_key_env`: the environment variable {engine.api_key_env} is not set"
+    yield from _scraper_problems(config)
+
+
+def _scraper_problems(config: GatewayConfig) -> Iterator[str]:
     token = config.metrics.token_env
     if token is not None and not os.environ.get(token, "").strip():
         yield f"`metrics.token_env`: the environment variable {token} is not set"
@@ -106,7 +140,10 @@ def _examination_problems(config: GatewayConfig) -> Iterator[str]:
 
 def _compiler_problems(config: GatewayConfig) -> Iterator[str]:
     """vLLM compiles two small kernels at their first use; without a compiler the engine would die of it."""
-    if not isinstance(config.engine, VllmEngineSettings) or config.engine.env.get("TORCHDYNAMO_DISABLE") == "1":
+    if not isinstance(config.engine, VllmEngineSettings):
+        return
+    environment = {**os.environ, **config.engine.env}
+    if "1" in (environment.get("TORCHDYNAMO_DISABLE"), environment.get("TORCH_COMPILE_DISABLE")):
         return
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         yield "`engine.kind`: vLLM needs a C++ compiler at run time; install g++, or name another in CXX"

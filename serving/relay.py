@@ -12,6 +12,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.wire import CONTEXT, RequestContext
+from serving.config import GatewayConfig
 from serving.errors import NotReady, answer_for, error_body
 
 Headers = list[tuple[bytes, bytes]]
@@ -21,15 +22,18 @@ PlainResponse = tuple[int, Headers, bytes]
 """Status, headers, body."""
 Call = Callable[[PlainRequest], Awaitable[PlainResponse]]
 
+_CONTROL_TIMEOUT_MARGIN_S = 30.0
+
 logger = logging.getLogger(__name__)
 
 
 class Relay:
-    """An ASGI app that answers with what ``call`` returns. Neither side streams."""
+    """An ASGI app that answers with what ``call`` returns. Neither side streams. ``to``: the other process's name."""
 
-    def __init__(self, call: Call, *, timeout_s: float) -> None:
+    def __init__(self, call: Call, *, timeout_s: float, to: str = "control") -> None:
         self._call = call
         self._timeout_s = timeout_s
+        self._to = to
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a 503 if the other process does not."""
@@ -41,8 +45,8 @@ class Relay:
         try:
             response = await asyncio.wait_for(self._call(request), self._timeout_s)
         except Exception:
-            logger.exception("the control process did not answer %s %s", scope["method"], path)
-            response = _unavailable()
+            logger.exception("the %s process did not answer %s %s", self._to, scope["method"], path)
+            response = unavailable(self._to)
         await _send_response(response, send)
 
 
@@ -61,8 +65,14 @@ def _headers(scope: Scope) -> Headers:
     return [*others, (b"x-request-id", context.request_id.encode())]
 
 
-def _unavailable() -> PlainResponse:
-    error = NotReady("The control process is starting or restarting; try again in a moment.")
+def control_timeout_s(config: GatewayConfig) -> float:
+    """How long an answer of the control process may take: a promotion waits for every replica. In seconds."""
+    return config.adapters.load_timeout_s * 2 + _CONTROL_TIMEOUT_MARGIN_S
+
+
+def unavailable(to: str) -> PlainResponse:
+    """The answer for a process that is away: 503 in one sentence. ``to``: its name."""
+    error = NotReady(f"The {to} process is starting or restarting; try again in a moment.")
     row = answer_for(error)
     headers = [(b"content-type", b"application/json"), (b"retry-after", str(row.retry_after_s or 1).encode())]
     return row.status, headers, orjson.dumps(error_body(error))

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import openai
+from starlette.types import ASGIApp
 
 from retrieval.indexes.memory import MemoryIndexStore
 from retrieval.indexes.protocol import IndexStore
@@ -31,6 +32,7 @@ class LiveKnowledge:
     engine: FakeEngine
     service: KnowledgeService | None
     """None where the gateway made its own."""
+    app: ASGIApp
 
     def sdk(self, key: str = "none") -> openai.AsyncOpenAI:
         """The official client, without its retries."""
@@ -76,7 +78,7 @@ async def live_gateway(config: GatewayConfig) -> AsyncIterator[LiveKnowledge]:
     await gateway.start(lambda _: None)
     try:
         async with served(gateway.app) as url:
-            yield LiveKnowledge(url, engine, None)
+            yield LiveKnowledge(url, engine, None, gateway.app)
     finally:
         await gateway.stop()
 
@@ -94,7 +96,7 @@ async def live_with_memory_index(
         await gateway.start(lambda _: None)
         try:
             async with served(gateway.app) as url:
-                yield LiveKnowledge(url, engine, service)
+                yield LiveKnowledge(url, engine, service, gateway.app)
         finally:
             await gateway.stop()
     finally:

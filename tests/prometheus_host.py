@@ -79,8 +79,15 @@ async def prometheus(
         "rule_files": [str(path) for path in rules],
         "scrape_configs": [{"job_name": job, "static_configs": [{"targets": [at]}]} for job, at in jobs.items()],
     }
+    async with running(folder, config) as server:
+        yield server
+
+
+@asynccontextmanager
+async def running(folder: Path, config: Mapping[str, Any]) -> AsyncIterator[Prometheus]:
+    """Run a server with this configuration. ``folder`` is made."""
     folder.mkdir(parents=True)
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
     (port,) = choose([0])
     command = [
         program("prometheus"),

@@ -31,7 +31,7 @@ def gateway_alerts(scope: Scope) -> Group:
         (
             Alert(
                 "LoraplexGatewayDown",
-                scope.now(UP, "job", how="max").equal_to(0).or_(scope.series(UP).through("absent")),
+                _down(scope),
                 "2m",
                 "page",
                 "No scrape of the gateway succeeds",
@@ -99,6 +99,12 @@ def adapter_alerts(scope: Scope) -> Group:
             ),
         ),
     )
+
+
+def _down(scope: Scope) -> Query:
+    """No replica answers. That a part of the gateway does, which runs apart, is no help to those who ask it."""
+    none = equals("")
+    return scope.now(UP, "job", how="max", part=none).equal_to(0).or_(scope.series(UP, part=none).through("absent"))
 
 
 def _silent(scope: Scope) -> Query:

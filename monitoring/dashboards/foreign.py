@@ -6,7 +6,10 @@ pinned version.
 
 from monitoring.spec import MetricSpec
 
-UP = MetricSpec("up", "gauge", "replicas", "1 while the last scrape of a target succeeded, 0 while it failed.")
+UP = MetricSpec(
+    "up", "gauge", "replicas", "1 while the last scrape of a target succeeded, 0 while it failed.", ("part",)
+)
+"""``part``: set by who scrapes, for a target that is a part of the gateway and answers no requests for generations."""
 
 _ENGINE = ("model_name", "engine")
 

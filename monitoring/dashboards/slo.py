@@ -34,6 +34,19 @@ class Burn:
     severity: Severity
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What an alert says of one objective; text and queries stand for what a template fills in."""
+
+    task: str
+    slo: str
+    bound: Query | float
+    """The share of bad requests above which it fires."""
+    percent: str
+    """The budget, for people."""
+    min_requests: Query | float
+
+
 BURNS = (
     Burn(14.4, "1h", "5m", "2m", "page"),
     Burn(6, "6h", "30m", "2m", "page"),
@@ -70,34 +83,42 @@ def _count(scope: Scope, window: str) -> Recording:
     return Recording(SLO_COUNT[window], scope.increase(SLO_REQUESTS, "job", "task", "slo", over=window))
 
 
+def slo_alert(scope: Scope, burn: Burn, of: Watched) -> Alert:
+    """The alert on one objective for one speed."""
+    where = {"task": equals(of.task), "slo": equals(of.slo)}
+    query = scope.series(SLO_BAD[burn.long], **where).above(of.bound)
+    query = query.and_(scope.series(SLO_BAD[burn.short], **where).above(of.bound))
+    if of.min_requests:
+        query = query.and_(scope.series(SLO_COUNT[burn.long], **where).at_least(of.min_requests))
+    return Alert(
+        ALERT,
+        query,
+        burn.wait,
+        burn.severity,
+        "{{ $labels.task }} spends its error budget for {{ $labels.slo }} "
+        f"{burn.factor:g} times as fast as it can afford, or faster",
+        f"{{{{ $value | humanizePercentage }}}} of the requests of the last {burn.long} were bad; "
+        f"{of.percent} may be, over 30 days. At {burn.factor:g} times that rate the budget is "
+        f"gone in {_BUDGET_HOURS / burn.factor:.0f} hours.",
+        {"task": of.task, "slo": of.slo, "long": burn.long, "short": burn.short},
+    )
+
+
+def slo_budget(scope: Scope, task: str, slo: str, budget: str) -> Recording:
+    """The budget of one objective, a number, as a series."""
+    return Recording(
+        SLO_BUDGET, Query(f"vector({budget})", frozenset()), {"job": scope.job.value, "task": task, "slo": slo}
+    )
+
+
 def _budget(scope: Scope, objective: Objective) -> Recording:
-    budget = Query(f"vector({objective.budget:.12g})", frozenset())
-    return Recording(SLO_BUDGET, budget, {"job": scope.job.value, "task": objective.task, "slo": objective.slo})
+    return slo_budget(scope, objective.task, objective.slo, f"{objective.budget:.12g}")
 
 
 def _alerts(scope: Scope, objective: Objective) -> Iterator[Alert]:
+    percent = f"{100 * objective.budget:.6g} %"
     for burn in BURNS:
         bound = burn.factor * objective.budget
-        if bound >= 1:  # not even failing every request spends it so fast
-            continue
-        where = {"task": equals(objective.task), "slo": equals(objective.slo)}
-        query = scope.series(SLO_BAD[burn.long], **where).above(bound)
-        query = query.and_(scope.series(SLO_BAD[burn.short], **where).above(bound))
-        if objective.min_requests:
-            query = query.and_(scope.series(SLO_COUNT[burn.long], **where).at_least(objective.min_requests))
-        yield Alert(
-            ALERT,
-            query,
-            burn.wait,
-            burn.severity,
-            "{{ $labels.task }} spends its error budget for {{ $labels.slo }} "
-            f"{burn.factor:g} times as fast as it can afford, or faster",
-            f"{{{{ $value | humanizePercentage }}}} of the requests of the last {burn.long} were bad; "
-            f"{_percent(objective.budget)} may be, over 30 days. At {burn.factor:g} times that rate the budget is "
-            f"gone in {_BUDGET_HOURS / burn.factor:.0f} hours.",
-            {"task": objective.task, "slo": objective.slo, "long": burn.long, "short": burn.short},
-        )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.6g} %"
+        if bound < 1:  # else not even failing every request spends it so fast
+            watched = Watched(objective.task, objective.slo, bound, percent, objective.min_requests)
+            yield slo_alert(scope, burn, watched)

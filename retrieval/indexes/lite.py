@@ -98,6 +98,10 @@ class LiteIndex:
         """See PassageIndex."""
         return self._mirror.passages(document)
 
+    def stored(self, document: int) -> tuple[list[Passage], Vectors]:
+        """See PassageIndex."""
+        return self._mirror.stored(document)
+
     def count(self) -> int:
         """See PassageIndex."""
         return self._mirror.count()

@@ -75,6 +75,14 @@ class MemoryIndex:
         found = (passage for passage, _, _ in self._rows.values() if passage.document == document)
         return sorted(found, key=lambda passage: passage.number)
 
+    def stored(self, document: int) -> tuple[list[Passage], Vectors]:
+        """See PassageIndex."""
+        rows = sorted(
+            (row for row in self._rows.values() if row[0].document == document), key=lambda row: row[0].number
+        )
+        vectors = np.array([row[1] for row in rows], dtype=np.float32).reshape(len(rows), self.spec.dimension)
+        return [row[0] for row in rows], vectors
+
     def count(self) -> int:
         """See PassageIndex."""
         return len(self._rows)

@@ -4,7 +4,7 @@ What older servers lack or get wrong is handled here and nowhere else: collectio
 integers alone (see :mod:`retrieval.selection`), and a server without BM25 says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +132,13 @@ class MilvusIndex:
 
     def passages(self, document: int) -> list[Passage]:
         """See PassageIndex."""
-        found: list[Passage] = []
-        while True:
-            after = found[-1].number if found else -1
-            expression = f"{documents_in([document])} and number > {after} and number <= {after + PAGE}"
-            rows = self._query(expression, FIELDS)
-            if not rows:
-                return found
-            found += sorted(map(passage_of, rows), key=lambda passage: passage.number)
+        return [passage_of(row) for row in self._rows_of(document, FIELDS, PAGE)]
+
+    def stored(self, document: int) -> tuple[list[Passage], Vectors]:
+        """See PassageIndex."""
+        rows = list(self._rows_of(document, [*FIELDS, "vector"], BATCH))
+        vectors = np.array([row["vector"] for row in rows], dtype=np.float32).reshape(len(rows), self.spec.dimension)
+        return [passage_of(row) for row in rows], vectors
 
     def count(self) -> int:
         """See PassageIndex."""
@@ -160,6 +159,15 @@ class MilvusIndex:
                 middle = (first + end) // 2
                 ranges += [(first, middle), (middle, end)]
         return found
+
+    def _rows_of(self, document: int, fields: list[str], page: int) -> Iterator[dict[str, Any]]:
+        """A document's rows in order, read ``page`` at a time."""
+        after = -1
+        while rows := self._query(
+            f"{documents_in([document])} and number > {after} and number <= {after + page}", fields
+        ):
+            yield from sorted(rows, key=lambda row: int(row["number"]))
+            after = max(int(row["number"]) for row in rows)
 
     def _read(self, expression: str, fields: list[str]) -> list[dict[str, Any]]:
         """Rows for a search, which may be as late as a search itself."""

@@ -150,9 +150,14 @@ class Mirror:
 
     def passages(self, document: int) -> list[Passage]:
         """A document's passages in order."""
+        return self.stored(document)[0]
+
+    def stored(self, document: int) -> tuple[list[Passage], Vectors]:
+        """The same with their vectors."""
         seen = self._see(())
         rows = np.flatnonzero(seen.alive & (seen.documents == document))
-        return sorted((seen.passages[row] for row in rows), key=lambda passage: passage.number)
+        rows = rows[np.argsort(seen.keys[rows])]
+        return [seen.passages[row] for row in rows], seen.vectors[rows]
 
     def count(self) -> int:
         """How many passages there are."""

@@ -65,6 +65,10 @@ class PassageIndex(Protocol):
         """A document's passages in order."""
         ...
 
+    def stored(self, document: int) -> tuple[list[Passage], Vectors]:
+        """A document's passages in order with their vectors, shape ``(passages, dimension)``: what :meth:`add` took."""
+        ...
+
     def count(self) -> int:
         """How many passages are stored."""
         ...

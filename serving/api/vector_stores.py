@@ -19,6 +19,7 @@ from serving.api.vector_store_models import (
     store_view,
 )
 from serving.errors import InvalidRequest, ObjectNotFound
+from serving.knowledge.editions import Edition
 from serving.knowledge.joining import joined
 from serving.knowledge.pages import Page
 from serving.knowledge.protocol import SearchRequest, SearchResult, least_similarity
@@ -34,8 +35,16 @@ Texts = Callable[[str, str], list[str]]
 class VectorStoresApi:
     """The routes, over ``Shelves`` and a search."""
 
-    def __init__(self, shelves: Shelves, search: Search, texts: Texts, sync: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        shelves: Shelves,
+        search: Search,
+        texts: Texts,
+        sync: Callable[[str], bool],
+        edition: Callable[[str, str], Edition | None],
+    ) -> None:
         self._shelves = shelves
+        self._edition = edition
         self._search = search
         self._texts = texts
         self._sync = sync
@@ -59,6 +68,7 @@ class VectorStoresApi:
             (file, "POST", self.set_attributes),
             (file, "DELETE", self.detach),
             (f"{file}/content", "GET", self.content),
+            (f"{file}/passages", "GET", self.passages),
             (batches, "POST", self.create_batch),
             (f"{batches}/{{batch_id}}", "GET", self.show_batch),
             (f"{batches}/{{batch_id}}/cancel", "POST", self.cancel_batch),
@@ -222,6 +232,16 @@ class VectorStoresApi:
             "has_more": False,
             "next_page": None,
         }
+
+    def passages(self, request: Request, store_id: str, file_id: str) -> dict[str, Any]:
+        """The passages of a file with their vectors, for backups: the embedded index is open in one process alone."""
+        caller = caller_of(request)
+        caller.require_admin()
+        self._shelves.document(caller, store_id, file_id)
+        edition = self._edition(store_id, file_id)
+        if edition is None:
+            raise ObjectNotFound("No passages of this file are searched.", param="file_id")
+        return edition.view()
 
     def create_batch(self, request: Request, store_id: str, body: CreateBatch) -> dict[str, Any]:
         """Put several files into a vector store."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from serving.config import GatewayConfig, OpenAIEngineSettings, load_config
+from serving.config import FakeEngineSettings, GatewayConfig, OpenAIEngineSettings, load_config
 from serving.engine.vllm_environment import default_log_level
 from serving.errors import ConfigInvalid
 
@@ -77,14 +77,13 @@ def _print_summary(file: Path, config: GatewayConfig) -> None:
 
 def _summary(config: GatewayConfig) -> dict[str, str]:
     """What the file comes to, a line for each part."""
-    engine = config.engine
     adapters = config.adapters
     tasks = [f"{name} ({task.adapter or 'base model'})" for name, task in config.tasks.items()]
     keys = [f"{key.name}{' (admin)' if key.admin else ''}" for key in config.api_keys]
     gpus = f", {config.gpus_per_replica:g} GPUs each" if config.gpus_per_replica else ""
     return {
         "model": f"{config.model.public_name}, from {config.model.id}",
-        "engine": f"openai, {engine.url}" if isinstance(engine, OpenAIEngineSettings) else _vllm_summary(engine.args),
+        "engine": _engine_summary(config),
         "address": f"http://{_bracketed(config.server.host)}:{config.server.port}/v1",
         "authentication": "required" if config.authentication_required else "off",
         "replicas": f"{config.replicas}{gpus}",
@@ -101,8 +100,13 @@ def _summary(config: GatewayConfig) -> dict[str, str]:
     }
 
 
-def _vllm_summary(args: dict[str, object]) -> str:
-    return ", ".join(["vllm", *(f"{name}={value}" for name, value in args.items())])
+def _engine_summary(config: GatewayConfig) -> str:
+    engine = config.engine
+    if isinstance(engine, OpenAIEngineSettings):
+        return f"openai, {engine.url}"
+    if isinstance(engine, FakeEngineSettings):
+        return "fake: answers without a model"
+    return ", ".join(["vllm", *(f"{name}={value}" for name, value in engine.args.items())])
 
 
 def _bracketed(host: str) -> str:

@@ -22,6 +22,7 @@ class _Command:
 
 COMMANDS = {
     "serve": _Command("serving.cli.serve", "serve", "Start the gateway and serve until Ctrl-C."),
+    "node": _Command("serving.cli.node", "node", "Make this machine a node of a Ray cluster."),
     "adapters": _Command("serving.cli.adapters", "app", "Add adapters, roll them out, see what is loaded where."),
     "top": _Command("serving.cli.top", "top", "Show live what the gateway does."),
     "report": _Command("serving.cli.report", "report", "Write a page about the last hours or days, with plots."),
@@ -35,7 +36,14 @@ COMMANDS = {
     "diagnose": _Command(
         "serving.cli.diagnosis", "diagnose", "Say whether failures want retrieval, training, or both."
     ),
+    "doctor": _Command("serving.cli.doctor", "doctor", "Say what is wrong with an installation, in plain words."),
     "dashboards": _Command("serving.cli.dashboards", "app", "Write Grafana dashboards and Prometheus rules."),
+    "migrate": _Command("serving.cli.migrate", "migrate", "Bring the state database to the present schema."),
+    "size": _Command("serving.cli.size", "size", "Say what GPUs and memory a model, its adapters and traffic take."),
+    "backup": _Command("serving.cli.backup", "backup", "Back up state, adapters, files and passages, while it serves."),
+    "restore": _Command(
+        "serving.cli.backup", "restore", "Bring a backup into a new installation; check and list them."
+    ),
     "config": _Command("serving.cli.config", "app", "Check a configuration file; print the reference."),
     "keys": _Command("serving.cli.keys", "app", "Make API keys."),
 }

@@ -1,6 +1,7 @@
 """``loraplex serve``."""
 
 import contextlib
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,14 @@ import typer
 
 from serving.config import load_config
 from serving.errors import ConfigInvalid
+
+
+class Part(StrEnum):
+    """What can run alone."""
+
+    CONTROL = "control"
+    KNOWLEDGE = "knowledge"
+
 
 _BAD_CONFIG = 2
 _CANNOT_START = 3
@@ -22,6 +31,14 @@ def serve(
     local: Annotated[
         bool, typer.Option("--local", help="One process without Ray and HAProxy, for development.")
     ] = False,
+    only: Annotated[
+        Part | None,
+        typer.Option(
+            "--only",
+            help="Run one part alone, for gateways that name it under `services` in the same file.",
+            show_default=False,
+        ),
+    ] = None,
     ray_address: Annotated[
         str | None,
         typer.Option("--ray-address", help="Join this Ray cluster instead of starting Ray here.", show_default=False),
@@ -33,11 +50,15 @@ def serve(
 
     if local and ray_address:
         raise typer.BadParameter("--local runs without Ray; drop one of --local and --ray-address")
+    if only and (local or ray_address):
+        raise typer.BadParameter("--only runs one part without a gateway; drop --local and --ray-address")
     try:
         settings = load_config(config)
         if local and settings.replicas > 1:
             typer.echo(f"--local runs 1 replica; `replicas: {settings.replicas}` needs Ray")
-        status = launch.run(settings, local=local, ray_address=ray_address, say=_say)
+        status = launch.run(
+            settings, local=local, ray_address=ray_address, only=None if only is None else only.value, say=_say
+        )
     except ConfigInvalid as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(_BAD_CONFIG) from None

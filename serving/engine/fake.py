@@ -1,7 +1,7 @@
 """``FakeEngine``: a deterministic engine for tests and for measuring the gateway alone.
 
-Its answers name the adapter that gave them. It never sleeps and keeps the whole of the Engine contract, so that a
-test of the gateway needs no model; its knobs hold, fail or kill it at a chosen moment.
+Its answers name the adapter that gave them. It sleeps only where it is told to and keeps the whole of the Engine
+contract, so that a test of the gateway needs no model; its knobs hold, fail or kill it at a chosen moment.
 """
 
 import asyncio
@@ -44,8 +44,11 @@ class FakeEngine:
         *,
         capacity: AdapterCapacity | None = DEFAULT_CAPACITY,
         max_model_len: int = 8192,
+        token_s: float = 0.0,
     ) -> None:
+        """``token_s``: how long each token takes, in seconds."""
         self._model = model
+        self._token_s = token_s
         self._capacity = capacity
         self._max_model_len = max_model_len
         self._loaded: dict[str, Path] = {}
@@ -229,6 +232,8 @@ class FakeEngine:
     async def _token(self, position: int, failure: tuple[EngineError, int] | None) -> None:
         if not self.gate.is_set() and position >= self.free_pieces:
             await self._held()
+        if self._token_s:
+            await asyncio.sleep(self._token_s)
         self._check_alive()
         if failure is not None and position >= failure[1]:
             raise failure[0]

@@ -17,11 +17,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from adapters.database import Schema
-
-SCHEMA = Schema(Path(__file__).parent / "revisions", "jobs_schema")
+from adapters.schema import Schema
 
 metadata = MetaData()
+
+SCHEMA = Schema(Path(__file__).parent / "revisions", "jobs_schema", metadata)
 
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 

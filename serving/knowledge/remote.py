@@ -32,7 +32,7 @@ class RemoteKnowledge:
     ) -> None:
         self._search = search
         self._metrics = metrics
-        self.app: ASGIApp = Relay(handle, timeout_s=_RELAY_TIMEOUT_S)
+        self.app: ASGIApp = Relay(handle, timeout_s=_RELAY_TIMEOUT_S, to="knowledge")
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """See KnowledgeClient."""

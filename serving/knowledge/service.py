@@ -25,6 +25,7 @@ from serving.errors import ConfigInvalid
 from serving.knowledge.blobs import Blobs
 from serving.knowledge.configured import ConfiguredBases
 from serving.knowledge.document_records import Documents
+from serving.knowledge.editions import Edition
 from serving.knowledge.file_records import Files
 from serving.knowledge.indexes import Indexes, open_milvus
 from serving.knowledge.ingestion import Ingestion
@@ -107,7 +108,19 @@ class KnowledgeService:
         Raises:
             CatalogUnavailable: the state database cannot be used.
         """
-        await asyncio.to_thread(self._start)
+        await self.start_reading()
+        await self.start_writing()
+
+    async def start_reading(self) -> None:
+        """Answer searches from what there is, while another process still writes. Raises CatalogUnavailable.
+
+        Uploads are taken; they are ingested once this process writes.
+        """
+        await asyncio.to_thread(self._start_reading)
+
+    async def start_writing(self) -> None:
+        """Be the one that writes, after :meth:`start_reading`, once no other does. Raises CatalogUnavailable."""
+        await asyncio.to_thread(self._start_writing)
 
     async def stop(self) -> None:
         """End, within seconds: what is unfinished is finished by the next process."""
@@ -122,9 +135,13 @@ class KnowledgeService:
         """What is measured here, in Prometheus' text format."""
         return self._metrics.render()
 
-    def _start(self) -> None:
+    def _start_reading(self) -> None:
         self._database.migrate()
         self._configured.ensure()
+        self._publisher.everything()
+
+    def _start_writing(self) -> None:
+        # What the other process did since.
         self._publisher.everything()
         self._ingestion.start()
         self._configured.start()
@@ -142,11 +159,24 @@ class KnowledgeService:
         return self._searcher.search(request)
 
     def _texts(self, store_id: str, file_id: str) -> list[str]:
+        name, number = self._searched(store_id, file_id)
+        index = None if name is None else self._indexes().open(name)
+        return [] if index is None else [passage.text for passage in index.passages(number)]
+
+    def _edition(self, store_id: str, file_id: str) -> Edition | None:
+        name, number = self._searched(store_id, file_id)
+        index = None if name is None else self._indexes().open(name)
+        if name is None or index is None:
+            return None
+        passages, vectors = index.stored(number)
+        return Edition(name, number, index.spec, passages, vectors)
+
+    def _searched(self, store_id: str, file_id: str) -> tuple[str | None, int]:
+        """The index that a file is searched in, and its edition there; None where it is in none."""
         record, document = self._stores.get(store_id), self._documents.get(store_id, file_id)
-        if record is None or record.index_name is None or document is None or document.edition is None:
-            return []
-        index = self._indexes().open(record.index_name)
-        return [] if index is None else [passage.text for passage in index.passages(document.edition)]
+        if record is None or document is None or document.edition is None:
+            return None, 0
+        return record.index_name, document.edition
 
     def _do_chores(self) -> None:
         tidy_at = monotonic()
@@ -169,7 +199,9 @@ class KnowledgeService:
         )
         app.include_router(FilesApi(self._library).router())
         app.include_router(
-            VectorStoresApi(self._shelves, self._search, self._texts, self._configured.sync_soon).router()
+            VectorStoresApi(
+                self._shelves, self._search, self._texts, self._configured.sync_soon, self._edition
+            ).router()
         )
         if config.knowledge is not None:
             app.include_router(EmbeddingsApi(config.knowledge, settings_models).router())

@@ -18,11 +18,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from adapters.database import Schema
-
-SCHEMA = Schema(Path(__file__).parent / "revisions", "knowledge_schema")
+from adapters.schema import Schema
 
 metadata = MetaData()
+
+SCHEMA = Schema(Path(__file__).parent / "revisions", "knowledge_schema", metadata)
 
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
 
-from adapters.database import Schema
+from adapters.schema import Schema
 from adapters.tables import UtcDateTime
 
-SCHEMA = Schema(Path(__file__).parent / "revisions", "monitoring_schema")
-
 metadata = MetaData()
+
+SCHEMA = Schema(Path(__file__).parent / "revisions", "monitoring_schema", metadata)
 
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 

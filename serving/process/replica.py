@@ -12,6 +12,7 @@ from serving.config import GatewayConfig
 from serving.gateway import Gateway, build_gateway
 from serving.knowledge.endpoint import Knowledge
 from serving.observability.logs import drain_logs, open_log, set_up_logging
+from serving.parts.client import RemoteParts
 from serving.process.inflight import InFlight
 from serving.process.orders import Orders
 from serving.process.reports import Reporter
@@ -32,11 +33,19 @@ class Replica:
         *,
         control: ASGIApp | None = None,
         peer_host: str = "127.0.0.1",
+        peer_port: int = 0,
         knowledge: Knowledge | None = None,
     ) -> None:
+        """``control``, ``knowledge``: as Ray gives them; default: where `services` says, else inside this gateway."""
         self._reporter = Reporter(orders.reports, name)
+        self._remote = RemoteParts(orders.config)
         self._gateway: Gateway = build_gateway(
-            orders.config, replica=name, control=control, peer_host=peer_host, knowledge=knowledge
+            orders.config,
+            replica=name,
+            control=control or self._remote.control,
+            peer_host=peer_host,
+            peer_port=peer_port,
+            knowledge=knowledge or self._remote.knowledge,
         )
         self.app = InFlight(self._gateway.app)
         self._watch: asyncio.Task[None] | None = None
@@ -55,6 +64,7 @@ class Replica:
         if self._watch is not None:
             self._watch.cancel()
         await self._gateway.stop()
+        await self._remote.close()
 
     def check_health(self) -> None:
         """Raises RuntimeError once the engine is dead."""
@@ -106,11 +116,15 @@ def prepare_process(orders: Orders, name: str | None = None) -> None:
     """Set up this process as the operator meant it: working folder, thread settings and log.
 
     With ``name``, the log goes to a file of that name; where the folder of logs is not on this machine, and without
-    ``name``, to standard error.
+    ``name``, to standard error. Where no folder is known at all, somebody collects what many processes write there: as
+    JSON, whatever the configuration says for people.
     """
-    to_file = name is not None and orders.logs.is_dir()
-    set_up_logging(orders.config.logging, open_log(orders.logs / f"{name}.log" if to_file else None))
-    if orders.folder.is_dir():
+    settings = orders.config.logging
+    if orders.logs is None:
+        settings = settings.model_copy(update={"format": "json"})
+    to_file = orders.logs / f"{name}.log" if orders.logs is not None and name is not None else None
+    set_up_logging(settings, open_log(to_file if to_file is not None and to_file.parent.is_dir() else None))
+    if orders.folder is not None and orders.folder.is_dir():
         os.chdir(orders.folder)
     if orders.omp_threads is None:
         # Ray limits a worker to the number of cores that it reserves; the engine chooses better by itself.

@@ -6,6 +6,7 @@ Ray is not involved, so a replica is heard before Ray Serve calls it started, an
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 
 _LIMIT_BYTES = 32 * 1024
+
+logger = logging.getLogger(__name__)
 
 
 class Kind(StrEnum):
@@ -35,9 +38,12 @@ class Report:
 
 
 class Reporter:
-    """Sends reports. Never raises and never waits: nobody may be listening any more, or on another machine."""
+    """Sends reports. Never raises and never waits: nobody may be listening any more, or on another machine.
 
-    def __init__(self, path: Path, source: str) -> None:
+    Without ``path`` nobody ever listens, and what would be told goes to the log.
+    """
+
+    def __init__(self, path: Path | None, source: str) -> None:
         self._path = path
         self._source = source
 
@@ -58,6 +64,9 @@ class Reporter:
         self._send(Kind.FAILED, text)
 
     def _send(self, kind: Kind, text: str) -> None:
+        if self._path is None:
+            logger.log(logging.ERROR if kind is Kind.FAILED else logging.INFO, "%s: %s %s", self._source, kind, text)
+            return
         data = json.dumps(asdict(Report(kind, self._source, text[: _LIMIT_BYTES // 8]))).encode()
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)

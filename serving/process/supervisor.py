@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.process import family, guardian, record
-from serving.process.orders import Orders
+from serving.process.orders import REPORTS, Orders
 from serving.process.record import Record
 from serving.process.reports import Kind, Report, ReportListener
 from serving.process.standby import Standby
@@ -41,6 +41,14 @@ class Plan:
     """Variables of the child, besides our own."""
     listener: socket.socket | None = None
     """The listening socket that the child serves on; None where the child makes its own."""
+    shown: str = ""
+    """What users are told to go to; default: the API under ``address``."""
+    hint: str = ""
+    """What they may type first; default: ask for the models."""
+    stopping: str = ""
+    """What is said at a stop; default: how long requests in flight have."""
+    stop_s: float | None = None
+    """How long the child may take to stop, in seconds; default: as long as requests in flight have."""
 
 
 class Supervisor:
@@ -64,7 +72,7 @@ class Supervisor:
     async def run(self) -> int:
         """Serve until told to stop. Returns the exit status."""
         self._handle_signals()
-        listener = ReportListener(self._plan.orders.reports, self._receive)
+        listener = ReportListener(self._workspace.scratch / REPORTS, self._receive)
         await listener.start()
         self._write_record()
         await self._start_guardian()
@@ -105,9 +113,9 @@ class Supervisor:
 
     def _announce(self, what: str) -> None:
         address = self._plan.address
-        self._say(f"Ready: {address}/v1 ({what})")
+        self._say(f"Ready: {self._plan.shown or f'{address}/v1'} ({what})")
         if not self._was_ready:
-            self._say(f"Try:   curl -s {address}/v1/models")
+            self._say(f"Try:   {self._plan.hint or f'curl -s {address}/v1/models'}")
             self._say(f"Logs:  {os.path.relpath(self._workspace.logs)}   Stop: Ctrl-C")
         self._was_ready = True
         self._ready.set()
@@ -182,8 +190,9 @@ class Supervisor:
             # From here on new connections are refused.
             self._plan.listener.close()
         if self._ready.is_set() and child.returncode is None:
-            limit_s = self._plan.orders.config.server.drain_timeout_s
-            self._progress(f"Stopping: requests in flight have {limit_s:g} s; Ctrl-C again ends them")
+            limit_s = self._plan.stop_s or self._plan.orders.config.server.drain_timeout_s
+            told = self._plan.stopping or f"Stopping: requests in flight have {limit_s:g} s; Ctrl-C again ends them"
+            self._progress(told)
             child.terminate()
             await _first(child.wait(), self._stop_now.wait(), asyncio.sleep(limit_s + _STOP_MARGIN_S))
         else:

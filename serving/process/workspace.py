@@ -29,15 +29,19 @@ class Workspace:
         return self.logs / "serve.log"
 
 
-def create(root: Path, port: int) -> Workspace:
-    """Make the folders for an instance on ``port`` under ``root``, and a scratch folder with a short path."""
-    logs = root / "logs" / str(port)
+def create(root: Path, place: str) -> Workspace:
+    """Make the folders for an instance under ``root``, and a scratch folder with a short path.
+
+    Args:
+        place: what no other instance here has, such as its port.
+    """
+    logs = root / "logs" / place
     logs.mkdir(parents=True, exist_ok=True)
     records = root / "run"
     records.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="loraplex-", dir=_temporary_folder()))
     (scratch / "ray").mkdir()
-    workspace = Workspace(records=records, logs=logs, scratch=scratch, name=f"{port}-{secrets.token_hex(4)}")
+    workspace = Workspace(records=records, logs=logs, scratch=scratch, name=f"{place}-{secrets.token_hex(4)}")
     if workspace.log_file.exists():
         workspace.log_file.replace(logs / "serve.log.1")
     with contextlib.suppress(OSError):

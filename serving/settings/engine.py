@@ -80,6 +80,14 @@ class OpenAIEngineSettings(Settings):
     connections: int = Field(default=1024, ge=1, description="Most connections held open to the server.")
 
 
+class FakeEngineSettings(Settings):
+    """A stand-in without a model: it answers with the prompt, to rehearse an installation where there is no GPU."""
+
+    kind: Literal["fake"] = Field(description="Answer without a model. For rehearsals and tests.")
+    token_s: float = Field(default=0.0, ge=0, le=10, description="How long each token takes, in seconds.")
+    max_model_len: int = Field(default=8192, ge=16, description="Longest prompt and answer together, in tokens.")
+
+
 def _kind(value: Any) -> str | None:
     """The engine that ``value`` describes: vLLM unless it says otherwise."""
     if isinstance(value, Settings):
@@ -91,6 +99,8 @@ def _kind(value: Any) -> str | None:
 
 
 EngineSettings = Annotated[
-    Annotated[VllmEngineSettings, Tag("vllm")] | Annotated[OpenAIEngineSettings, Tag("openai")],
+    Annotated[VllmEngineSettings, Tag("vllm")]
+    | Annotated[OpenAIEngineSettings, Tag("openai")]
+    | Annotated[FakeEngineSettings, Tag("fake")],
     Discriminator(_kind),
 ]

@@ -17,6 +17,7 @@ from serving.settings.logging import AuditSettings, LoggingSettings
 from serving.settings.metrics import MetricsSettings
 from serving.settings.monitoring import MonitoringSettings, QualitySettings
 from serving.settings.server import ApiKey, LimitSettings, ServerSettings
+from serving.settings.services import ServicesSettings
 from serving.settings.tasks import TaskSettings
 from serving.settings.tracing import TracingSettings
 from serving.settings.training import TrainingSettings
@@ -30,6 +31,9 @@ class GatewayConfig(Settings):
     model: ModelSettings = Field(description="The base model.")
     engine: EngineSettings = Field(default_factory=VllmEngineSettings, description="What generates.")
     server: ServerSettings = Field(default_factory=ServerSettings, description="Address and request limits.")
+    services: ServicesSettings = Field(
+        default_factory=ServicesSettings, description="Parts of the gateway that run as processes of their own."
+    )
     replicas: int = Field(default=1, ge=1, le=1024, description="Engine replicas under Ray Serve.")
     gpus_per_replica: float = Field(
         default=0,
@@ -165,6 +169,8 @@ class GatewayConfig(Settings):
         for name, task in self.tasks.items():
             if task.retrieval is not None and self.knowledge is None:
                 yield f"`tasks.{name}.retrieval`: there is no knowledge to search; add a section `knowledge: {{}}`"
+        if self.services.knowledge is not None and self.knowledge is None:
+            yield "`services.knowledge`: there is no knowledge to serve; add a section `knowledge: {}`"
 
     def _training_problems(self) -> Iterator[str]:
         if self.training is not None and not self.serves_adapters:

@@ -81,6 +81,9 @@ Rules of the file:
 | --- | --- |
 | `LORAPLEX_CONFIG` | The configuration file, where a command is not given one. |
 | `LORAPLEX_API_KEY` | The key that `loraplex adapters` presents to the gateway. |
+| `LORAPLEX_REPLICA` | What `loraplex serve --local` is called among several gateways. |
+| `LORAPLEX_PEER_HOST`, `LORAPLEX_PEER_PORT` | Where the others read its metrics: an address and a port of it. |
+| the one that `services.token_env` names, `LORAPLEX_SERVICE_TOKEN` | What gateways present to the knowledge process. |
 | the one that `engine.api_key_env` names | The key for a remote engine. |
 | the one that `metrics.token_env` names | The token of scrapers. |
 | `PGPASSWORD`, `AWS_ACCESS_KEY_ID` and their kind | Read by the database driver and by the artifact store themselves. |

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from monitoring.catalogue import (
 from monitoring.dashboards.boards import DASHBOARDS
 from monitoring.dashboards.build import BuildOptions, alerts, objectives, recordings, rules_in
 from monitoring.dashboards.foreign import ENGINE, HARDWARE
-from monitoring.dashboards.promql import Query
+from monitoring.dashboards.promql import Query, Scope, equals
 from monitoring.dashboards.rules import Alert
+from monitoring.dashboards.scaling import measures
 from monitoring.spec import MetricSpec
 from serving.objectives import objectives_of
 from tests.lifecycle import until
@@ -57,7 +59,7 @@ async def test_every_query_is_answered_by_a_real_prometheus(tmp_path: Path) -> N
         rules = await _evaluated(server)
 
         assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}
-        answered = [(place, query, await _answers(server, query)) for place, query in _queries()]
+        answered = [(place, query, await _answers(server, query)) for place, query in chain(_queries(), _measures())]
         empty = [(*place, query.text) for place, query, found in answered if not found and place not in EMPTY]
         assert empty == []
         told = {spec for spec in SILENT if await server.query(_exists(spec))}
@@ -100,6 +102,11 @@ def _queries() -> Iterator[tuple[tuple[str, str], Query]]:
         for panel in board.panels():
             for target in panel.targets:
                 yield (board.uid, panel.title), target.query
+
+
+def _measures() -> Iterator[tuple[tuple[str, str], Query]]:
+    """What an autoscaler asks."""
+    yield from ((("scaling", one.name), one.query) for one in measures(Scope(equals("loraplex"), "5m")))
 
 
 def _runbook_queries() -> Iterator[str]:

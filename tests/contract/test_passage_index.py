@@ -158,6 +158,21 @@ def test_a_documents_passages_come_in_order(index: PassageIndex) -> None:
     assert index.passages(9) == []
 
 
+def test_what_was_added_can_be_taken_out_whole_and_added_elsewhere(store: IndexStore, index: PassageIndex) -> None:
+    stored, points = passages(range(3), each=7), vectors(21)
+    index.add(stored[::-1], points[::-1])
+    taken, there = index.stored(1)
+    assert taken == stored[7:14]
+    assert there.dtype == np.float32
+    np.testing.assert_allclose(there, points[7:14], atol=1e-6)
+    copy = store.create(f"copy{abs(hash(index)):x}", SPEC)
+    copy.add(taken, there)
+    assert [match.passage for match in copy.search_dense(points[9], 1, all_of(range(3)))] == [stored[9]]
+    nothing, no_vectors = index.stored(9)
+    assert nothing == []
+    assert no_vectors.shape == (0, SPEC.dimension)
+
+
 def test_any_text_comes_back_as_it_went_in(index: PassageIndex) -> None:
     texts = ["", " \t", "'\"\\ } ] ) or 1 == 1", "日本語 🚀 ё", "x" * 20_000, "\u202e\u0000-free", "%_{}$"]
     index.add([Passage(number, 0, text, text[:50]) for number, text in enumerate(texts)], vectors(len(texts)))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -32,15 +33,28 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Instance:
-    """One ``loraplex serve``. Everything that it started is remembered, to see that it ends."""
+def lasting_ports(count: int) -> list[int]:
+    """Free ports that the system gives to nobody else meanwhile: below those that it picks from."""
+    found: list[int] = []
+    for port in random.sample(range(20_000, 30_000), 500):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))  # noqa: S104
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], *arguments: str) -> None:
+
+class Instance:
+    """One ``loraplex serve``, or what ``command`` says. All that it started is remembered, to see that it ends."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *arguments: str, command: str = "serve") -> None:
         self.folder = folder
         self.port = int(settings["server"]["port"])
         self.url = f"http://127.0.0.1:{self.port}"
         self.lines: list[str] = []
         self._arguments = arguments
+        self._command = command
         self._config = folder / "loraplex.yaml"
         self._config.write_text(yaml.safe_dump(dict(settings)))
         self._process: asyncio.subprocess.Process | None = None
@@ -80,7 +94,7 @@ class Instance:
             sys.executable,
             "-c",
             _PROGRAM,
-            "serve",
+            self._command,
             "--config",
             str(self._config),
             *self._arguments,
@@ -112,8 +126,8 @@ class Instance:
 
     def transcript(self) -> str:
         """What it printed and logged."""
-        log = self.folder / ".loraplex" / "logs" / str(self.port) / "serve.log"
-        logged = log.read_text(errors="replace")[-4000:] if log.exists() else ""
+        logs = sorted((self.folder / ".loraplex" / "logs").glob("*/serve.log"))
+        logged = "".join(log.read_text(errors="replace")[-4000:] for log in logs)
         return "\n".join(self.lines) + "\n--- serve.log\n" + logged
 
     @property
@@ -148,6 +162,17 @@ class Instance:
         assert self._process is not None
         self._note()
         self._process.kill()
+        await self._process.wait()
+
+    async def kill_all(self) -> None:
+        """``kill -9`` of everything at once, guardian included, as when the machine dies."""
+        assert self._process is not None
+        if self._process.returncode is not None:
+            return
+        self._note()
+        for process in [self.main, *self._seen]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
         await self._process.wait()
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, *, within_s: float = 40) -> int:
@@ -224,13 +249,14 @@ async def eventually(condition: Callable[[], Any], what: str, timeout_s: float =
 class Load:
     """Requests one after another on each of several connections, until told to stop. Every answer is counted."""
 
-    def __init__(self, url: str, model: str, *, workers: int = WORKERS, max_tokens: int = 2) -> None:
+    def __init__(self, url: str, model: str, *, workers: int = WORKERS, max_tokens: int = 2, key: str = "none") -> None:
         self._url = f"{url}/v1/chat/completions"
         self._body = {
             "model": model,
             "messages": [{"role": "user", "content": "hello"}],
             "max_tokens": max_tokens,
         }
+        self._headers = {"authorization": f"Bearer {key}"}
         self._workers = workers
         self.statuses: list[int] = []
         self.unavailable: list[str] = []
@@ -238,7 +264,7 @@ class Load:
         self.broken: list[str] = []
 
     async def _work(self, stop: asyncio.Event) -> None:
-        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=60, trust_env=False, headers=self._headers) as client:
             while not stop.is_set():
                 try:
                     answer = await self._ask(client)

@@ -24,7 +24,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     MonitoringApi(NONE).router(),
     FilesApi(NONE).router(),
     FineTuningApi(NONE, NONE).router(),
-    VectorStoresApi(NONE, NONE, NONE, NONE).router(),
+    VectorStoresApi(NONE, NONE, NONE, NONE, NONE).router(),
     EmbeddingsApi(KnowledgeSettings(), NONE).router(),
 )
 ROUTES = [

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serving.config import OpenAIEngineSettings, VllmEngineSettings, parse_config
+from serving.config import FakeEngineSettings, OpenAIEngineSettings, VllmEngineSettings, parse_config
 from serving.errors import ConfigInvalid
 
 _HASH = "sha256:" + "0" * 64
@@ -44,6 +44,24 @@ def test_an_engine_can_be_a_url() -> None:
 
     assert isinstance(config.engine, OpenAIEngineSettings)
     assert not config.serves_adapters
+
+
+def test_an_engine_can_be_a_stand_in_without_a_model() -> None:
+    config = parse_config(_MODEL | {"engine": {"kind": "fake", "token_s": 0.01}})
+
+    assert isinstance(config.engine, FakeEngineSettings)
+    assert config.serves_adapters
+
+
+def test_parts_can_run_elsewhere() -> None:
+    services = {"control": {"url": "http://control:8000/"}, "knowledge": {"url": "https://[::1]:8443"}}
+    config = parse_config(_MODEL | {"knowledge": {}, "services": services})
+
+    assert config.services.control is not None
+    assert config.services.control.url == "http://control:8000"
+    assert not config.services.control.is_loopback
+    assert config.services.knowledge is not None
+    assert config.services.knowledge.is_loopback
 
 
 def test_a_task_may_name_an_alias_that_nothing_preloads() -> None:
@@ -167,7 +185,7 @@ def test_problems_across_sections_are_told_at_once() -> None:
         ({"server": None}, "`server`: is empty; give it keys or remove it"),
         ({"server": 5}, "`server`: must be a mapping"),
         ({"engine": "vllm"}, "`engine`: must be a mapping"),
-        ({"engine": {"kind": "vlm"}}, "`engine.kind`: must be one of 'vllm', 'openai'; did you mean `vllm`?"),
+        ({"engine": {"kind": "vlm"}}, "`engine.kind`: must be one of 'vllm', 'openai', 'fake'; did you mean `vllm`?"),
         ({"engine": {"env": {"A": 1}}}, "`engine.env.A`: must be text; write it in quotes"),
         (
             {"engine": {"args": {"max-model-len": 1}}},
@@ -207,6 +225,13 @@ def test_problems_across_sections_are_told_at_once() -> None:
             "`tasks.t.slo`: with `metrics.enabled: false` no request is counted",
         ),
         ({"state": {"url": "mysql://h/d"}}, "`state.url`: `mysql` is not supported; use `sqlite` or `postgresql`"),
+        (
+            {"services": {"knowledge": {"url": "http://h:1"}}},
+            "`services.knowledge`: there is no knowledge to serve; add a section `knowledge: {}`",
+        ),
+        ({"services": {"control": {"url": "http://h:1/v1"}}}, "`services.control.url`: must be an address alone"),
+        ({"services": {"control": {"url": "http://u:p@h:1"}}}, "`services.control.url`: must be an address alone"),
+        ({"services": {"token_env": "a b"}}, "`services.token_env`: must be the name of an environment variable"),
         ({"state": {"url": "state.db"}}, "`state.url`: is not a database URL such as "),
         ({"artifacts": {"url": "s4://b"}}, "`artifacts.url`: fsspec knows no protocol `s4`"),
         ({"api_keys": [{"name": "a", "hash": "secret"}]}, "`api_keys[0].hash`: must be `sha256:` and 64 hex digits; "),

@@ -43,6 +43,15 @@ def test_vllm_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert _missing(engine=_remote()) == []
 
 
+def test_an_environment_without_compilation_needs_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")
+
+    assert _missing() == []
+    assert len(_missing(engine={"env": {"TORCH_COMPILE_DISABLE": "0"}})) == 1
+
+
 def test_a_remote_engine_needs_no_checkpoint_here(tmp_path: Path) -> None:
     assert _missing(model={"id": str(tmp_path / "none")}, engine=_remote()) == []
 

@@ -36,6 +36,13 @@ _DOWN = (
         (series(UP, "1 1 0+0x10", instance="r0"), series(UP, "1+0x10", instance="r1")),
     ),
     Case("LoraplexGatewayDown", "there is no target at all", "5m", (), (Fires({"job": JOB}),)),
+    Case(
+        "LoraplexGatewayDown",
+        "no replica answers, though the process that runs the control plane does",
+        "5m",
+        (series(UP, "1 1 0+0x10", instance="r0"), series(UP, "1+0x10", instance="control-0", part="control")),
+        (Fires({"job": JOB}),),
+    ),
     Case("LoraplexGatewayDown", "it answers", "5m", (series(UP, "1+0x10", instance="a:8000"),)),
     Case("LoraplexGatewayDown", "one scrape failed", "5m", (series(UP, "1 1 0 1 1 1 1", instance="a:8000"),)),
     Case(

@@ -1,7 +1,10 @@
 """The small parts of the process side: reports, in-flight counting, standby, orders, the environment for Ray."""
 
 import asyncio
+import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from serving.errors import ConfigInvalid
 from serving.process import launch
 from serving.process.inflight import InFlight
 from serving.process.orders import Orders, base_url
-from serving.process.ray_environment import preferred_ports, ray_environment
+from serving.process.ray_environment import cluster_environment, container_environment, preferred_ports, ray_environment
 from serving.process.replica import summary
 from serving.process.reports import Kind, Report, Reporter, ReportListener
 from serving.process.standby import Standby
@@ -153,6 +156,39 @@ def test_no_request_is_cut_off_by_haproxy_before_its_own_limit(tmp_path: Path) -
 def test_every_instance_has_a_ray_token_of_its_own(tmp_path: Path) -> None:
     tokens = {ray_environment(config_of(), tmp_path, tmp_path, preferred_ports())["RAY_AUTH_TOKEN"] for _ in range(2)}
     assert len(tokens) == 2
+
+
+def test_containers_get_no_secret_and_nothing_of_the_machine_that_wrote_their_environment() -> None:
+    environment = container_environment(config_of())
+    assert not [name for name in environment if "TOKEN" in name or "PASSWORD" in name]
+    assert environment == container_environment(config_of())
+    assert environment["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+    assert environment["RAY_SERVE_HAPROXY_BINARY_PATH"] == "/opt/loraplex/bin/loraplex-haproxy"
+
+
+def test_what_a_cluster_must_agree_on_depends_on_the_configuration_alone() -> None:
+    assert cluster_environment(config_of()) == cluster_environment(config_of())
+    longer = cluster_environment(config_of(server={"request_timeout_s": 1200}))
+    assert longer != cluster_environment(config_of())
+
+
+def test_where_nobody_listens_a_report_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        Reporter(None, "control").progress("Reading the adapter catalog")
+        Reporter(None, "control").failed("no database")
+    assert [record.levelname for record in caplog.records] == ["INFO", "ERROR"]
+    assert "Reading the adapter catalog" in caplog.text
+
+
+def test_a_process_without_a_folder_of_logs_writes_json_to_its_standard_error() -> None:
+    program = (
+        "import logging; from serving.config import parse_config; from serving.process.orders import Orders; "
+        "from serving.process.replica import prepare_process; from serving.observability.logs import drain_logs; "
+        "prepare_process(Orders.for_cluster(parse_config({'model': {'id': 'org/tiny'}})), 'replica-0'); "
+        "logging.getLogger('x').warning('hello'); drain_logs()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(done.stderr.splitlines()[-1])["message"] == "hello"
 
 
 def test_a_model_folder_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Parts of a gateway in processes of their own, reached over HTTP."""
