@@ -36,10 +36,11 @@ class Catalog:
 
     Args:
         url: SQLAlchemy URL; see :class:`adapters.database.Database`.
-        clock: the time, in UTC, that events and reports get.
+        clock: the time, in UTC, that events and reports get. By default the machine's; where several machines share
+            the database it is the database's, so that ages compare.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], datetime] | None = None) -> None:
         self._database = Database(url)
         self._clock = clock
         self._cached = _EMPTY
@@ -329,9 +330,11 @@ class Catalog:
                 change.log(actor, action, version.partition("@")[0], version)
 
     def now(self, connection: Connection) -> datetime:
-        """The time. Where several machines share the database it is the database's, so that ages compare."""
-        if connection.dialect.name == "sqlite":
+        """The time."""
+        if self._clock is not None:
             return self._clock()
+        if connection.dialect.name == "sqlite":
+            return datetime.now(UTC)
         moment: datetime = connection.execute(select(func.now())).scalar_one()
         return moment
 

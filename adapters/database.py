@@ -2,32 +2,31 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from adapters import tables
 from adapters.errors import CatalogUnavailable
 from adapters.schema import Moved, Schema, SchemaRefused
 
 _BUSY_TIMEOUT_S = 30.0
-_ADVISORY_LOCK = 0x6C6F7261  # "lora": one number that every Loraplex process agrees on
-
-
 RESTORING = "loraplex_restoring"
 """A table that is there while a backup is being restored into the database."""
+_MAINTENANCE = "maintenance"
 CATALOG_SCHEMA = Schema(Path(__file__).parent / "migrations" / "versions", "catalog_schema", tables.metadata)
 
 
 class Database:
     """One database, by URL. Thread-safe; processes may share it.
 
-    Writers take turns (SQLite: ``BEGIN IMMEDIATE``; elsewhere the row that holds the revision is locked first), and
-    every reader sees one consistent state.
+    Writers of one schema take turns (SQLite: ``BEGIN IMMEDIATE``; PostgreSQL: an advisory lock), so that what a writer
+    reads stays true until it has written; every reader sees one consistent state.
 
     Args:
         url: a SQLAlchemy URL. SQLite needs a file; its folder is made. ``postgresql://`` means psycopg 3.
@@ -42,6 +41,8 @@ class Database:
         self._url = _parse(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         self._engine = _make_engine(self._url, is_sqlite=self._is_sqlite)
+        self._closed = False
+        event.listen(self._engine, "checkin", self._keep_none)
 
     @property
     def shown_url(self) -> str:
@@ -49,13 +50,17 @@ class Database:
         return self._url.render_as_string(hide_password=True)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """One consistent view. Raises CatalogUnavailable."""
-        with self._translated(), self._engine.connect() as connection:
+    def reading(self, *, at_length: bool = False) -> Iterator[Connection]:
+        """One consistent view. ``at_length``: for whoever reads everything. Raises CatalogUnavailable."""
+        with self._translated(), self._engine.connect() as connection, ExitStack() as stack:
             if not self._is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            with connection.begin():
-                yield connection
+            stack.enter_context(connection.begin())
+            if at_length and not self._is_sqlite:
+                from adapters.postgres import patient
+
+                stack.enter_context(patient(connection))
+            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -65,6 +70,26 @@ class Database:
             self._engine.connect() as connection,
             connection.execution_options(loraplex_writes=True).begin(),
         ):
+            if not self._is_sqlite:
+                from adapters.postgres import take_turn
+
+                take_turn(connection, self._schema.version_table)
+            yield connection
+
+    @contextmanager
+    def maintaining(self) -> Iterator[Connection]:
+        """As :meth:`writing`, for changes of the schema or of everything: with time, and one at a time for all schemas.
+
+        Raises CatalogUnavailable.
+        """
+        with self._translated(), self._engine.connect() as connection, ExitStack() as stack:
+            stack.enter_context(connection.execution_options(loraplex_writes=True).begin())
+            if not self._is_sqlite:
+                from adapters.postgres import patient, take_turn
+
+                stack.enter_context(patient(connection))
+                take_turn(connection, _MAINTENANCE)
+                take_turn(connection, self._schema.version_table)
             yield connection
 
     def migrate(self) -> Moved:
@@ -74,8 +99,7 @@ class Database:
             CatalogUnavailable: the database is of a schema that this code does not know, is being restored into, or
                 cannot be reached.
         """
-        with self.writing() as connection:
-            self.take_turn(connection)
+        with self.maintaining() as connection:
             if inspect(connection).has_table(RESTORING):
                 raise CatalogUnavailable(
                     f"the restoring of a backup into {self.shown_url} was begun and has not ended; run "
@@ -93,14 +117,14 @@ class Database:
         with self.reading() as connection:
             connection.execute(text("SELECT 1"))
 
-    def take_turn(self, connection: Connection) -> None:
-        """Wait, in a transaction that writes, until no other process migrates or restores."""
-        if not self._is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; one that another thread is using, when it is done with it."""
+        self._closed = True
         self._engine.dispose()
+
+    def _keep_none(self, _connection: Any, entry: ConnectionPoolEntry) -> None:
+        if self._closed:
+            entry.invalidate()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -138,10 +162,12 @@ def _parse(url: str) -> URL:
 
 
 def _make_engine(url: URL, *, is_sqlite: bool) -> Engine:
-    # What is written may be what somebody asked a model: errors, which are logged, tell none of it.
     try:
         if not is_sqlite:
-            return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+            from adapters.postgres import make_engine
+
+            return make_engine(url)
+        # What is written may be what somebody asked a model: errors, which are logged, tell none of it.
         Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S}, hide_parameters=True)
     except OSError as error:

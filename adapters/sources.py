@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from adapters.errors import AdapterError, AdapterRejected, SourceUnavailable
+from adapters.filesystems import open_filesystem
 from adapters.layout import CONFIG, RECORDS, SERVED, Entry, check_entries, check_folder
 
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
@@ -102,11 +102,11 @@ def _open_plain(path: Path) -> BinaryIO:
 
 
 def _fetch_url(url: str, into: Path, max_bytes: int, options: Mapping[str, Any]) -> None:
-    filesystem, path = fsspec.core.url_to_fs(url, **options)
-    root = path.rstrip("/")
+    filesystem, root = open_filesystem(url, options)
     if isinstance(filesystem, LocalFileSystem):
         _fetch_folder(Path(root), into, max_bytes)
         return
+    filesystem.invalidate_cache()  # what is there may have been replaced since it was last listed
     entries = _list_remote(filesystem, root)
     if not entries:
         raise SourceUnavailable(f"there is nothing at {public_source(url)}.")

@@ -12,11 +12,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from adapters.digest import digest_folder
 from adapters.errors import AdapterError, AdapterRejected, ArtifactCorrupt, StoreUnavailable
+from adapters.filesystems import make_folder, open_filesystem
 from adapters.layout import CONFIG, SERVED, WEIGHTS
 from adapters.locks import FileLock
 from adapters.types import AdapterVersion
@@ -42,8 +42,7 @@ class ArtifactStore:
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         with _translated(f"the artifact store {url}"):
-            self._fs, root = fsspec.core.url_to_fs(url, **(options or {}))
-        self._root = str(root).rstrip("/")
+            self._fs, self._root = open_filesystem(url, options)
         self._local = Path(self._root) if isinstance(self._fs, LocalFileSystem) else None
 
     def exists(self, name: str) -> bool:
@@ -73,7 +72,7 @@ class ArtifactStore:
                 _put_local(folder, self._local, name)
                 return
             for file in (WEIGHTS, CONFIG):
-                self._fs.makedirs(self._path(name), exist_ok=True)
+                make_folder(self._fs, self._path(name))
                 self._fs.put_file(str(folder / file), self._path(name, file))
 
     def fetch(self, name: str, digest: str, into: Path) -> None:

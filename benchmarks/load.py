@@ -109,24 +109,27 @@ async def run_load(
     seconds: float | None = None,
     timeout_s: float = 300.0,
     keep_answers: bool = False,
+    pause_after_failure_s: float = 0.0,
 ) -> LoadResult:
     """Send ``calls`` over ``concurrency`` connections until they, or ``seconds``, are used up.
 
-    Without ``keep_answers`` the samples drop text and headers once they are checked: a fast server gives many.
+    Without ``keep_answers`` the samples drop text and headers once they are checked: a fast server gives many. A caller
+    whose request failed waits for ``pause_after_failure_s``, as clients do, before it sends the next one.
     """
     samples: list[Sample] = []
     queue = iter(calls)
     started = time.perf_counter()
     deadline = started + seconds if seconds is not None else float("inf")
 
-    def take(call: Call, reply: Reply) -> None:
+    def take(call: Call, reply: Reply) -> bool:
         sample = judge(call, reply)
         samples.append(sample if keep_answers else replace(sample, text="", headers={}))
+        return sample.error is None
 
     def fail(call: Call, started_at: float, error: ExchangeFailed) -> None:
         samples.append(Sample(call.tag, str(error), 0, started_at, time.perf_counter() - started_at))
 
-    worker = _Worker(address, queue, deadline, timeout_s, take, fail)
+    worker = _Worker(address, queue, deadline, timeout_s, pause_after_failure_s, take, fail)
     await asyncio.gather(*(worker.run() for _ in range(concurrency)))
     return LoadResult(samples, time.perf_counter() - started)
 
@@ -137,7 +140,9 @@ class _Worker:
     calls: Iterator[Call]
     deadline: float
     timeout_s: float
-    take: Callable[[Call, Reply], None]
+    pause_s: float
+    take: Callable[[Call, Reply], bool]
+    """Says whether the answer was good."""
     fail: Callable[[Call, float, ExchangeFailed], None]
 
     async def run(self) -> None:
@@ -155,8 +160,11 @@ class _Worker:
                     reply = await connection.exchange(payload, self.timeout_s)
                 except ExchangeFailed as error:
                     self.fail(call, started_at, error)
+                    good = False
                 else:
-                    self.take(call, reply)
+                    good = self.take(call, reply)
+                if not good and self.pause_s:
+                    await asyncio.sleep(self.pause_s)
         finally:
             if connection is not None:
                 connection.close()

@@ -121,10 +121,13 @@ class RayCluster:
             await asyncio.sleep(_POLL_S)
         raise ServerFailed(f"not settled after {limit_s:g} s: {_told(status)}\n{self.server.log_tail()}")
 
-    async def close(self) -> None:
-        """End Ray and remove what it wrote."""
+    async def close(self, logs: Path | None = None) -> None:
+        """End Ray and remove what it wrote; with ``logs``, Serve's logs are kept there."""
         await self._http.aclose()
         self._fleet.stop(self.server)
+        if logs is not None:
+            written = self._scratch / "ray" / "session_latest" / "logs" / "serve"
+            shutil.copytree(written, logs / "serve", dirs_exist_ok=True, ignore_dangling_symlinks=True)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 

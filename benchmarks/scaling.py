@@ -84,7 +84,7 @@ class Rehearsal:
                     looking.cancel()
                     await asyncio.gather(looking, return_exceptions=True)
         finally:
-            await self._cluster.close()
+            await self._cluster.close(self._options.logs)
 
     async def _begin(self) -> None:
         await self._cluster.wait_up()
@@ -109,7 +109,13 @@ class Rehearsal:
         say(f"{name}: {callers} callers")
         began, stop = time.monotonic(), asyncio.Event()
         load = asyncio.create_task(
-            run_load(self._cluster.address, self._calls(stop), concurrency=callers, keep_answers=True)
+            run_load(
+                self._cluster.address,
+                self._calls(stop),
+                concurrency=callers,
+                keep_answers=True,
+                pause_after_failure_s=0.5,
+            )
         )
         try:
             took = await self._cluster.wait_settled(replicas, LIMIT_S)

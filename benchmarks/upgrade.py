@@ -29,8 +29,9 @@ from benchmarks.code_copy import copy_code
 from benchmarks.fleet import Fleet, ServerFailed, free_port, say
 from benchmarks.load import Call, LoadResult, chat_body, run_load
 from benchmarks.random_adapters import make_adapters
-from benchmarks.ray_cluster import RayCluster
+from benchmarks.ray_cluster import RayCluster, gateways
 from benchmarks.report import Target, add_common_options, finish
+from benchmarks.scaling_timeline import Moment, changes
 from benchmarks.serve_files import NoServeConfig, ServeFile, localise, own, rendered
 from benchmarks.swap_check import VERSION_HEADER, Timeline, count_by_version
 from benchmarks.upgrade_steps import Step, rows, wrong_versions
@@ -39,6 +40,9 @@ from serving.config import parse_config
 
 ALIAS = "rehearsed"
 SETTLE_LIMIT_S = 300.0
+_LOOK_EVERY_S = 0.5
+_AFTER_FAILURE_S = 0.5
+"""The shortest that OpenAI's SDK waits before it tries again."""
 PROMPT = "Say in a few words why a rehearsal is worth its while, and then say it once more in other words, please."
 
 
@@ -59,6 +63,8 @@ class Rehearsal:
         self._current: set[str] = set()
         self.timeline = Timeline()
         self.steps: list[Step] = []
+        self.moments: list[Moment] = []
+        self._began = 0.0
 
     async def run(self) -> LoadResult:
         """Everything, from the first deployment on. Raises ServerFailed."""
@@ -69,14 +75,25 @@ class Rehearsal:
             load = asyncio.create_task(
                 run_load(self._cluster.address, self._calls(), concurrency=self._options.callers, keep_answers=True)
             )
+            self._began = time.perf_counter()
+            watch = asyncio.create_task(self._watch())
             try:
                 await self._all_steps()
             finally:
                 self._stop = True
+                watch.cancel()
                 result = await load
             return result
         finally:
-            await self._cluster.close()
+            await self._cluster.close(self._options.logs)
+
+    async def _watch(self) -> None:
+        """Note the states of the gateways, as Ray tells them, until cancelled."""
+        while True:
+            now = time.perf_counter()
+            states = {replica["replica_id"]: replica["state"] for replica in gateways(await self._cluster.status())}
+            self.moments.append(Moment(now - self._began, states, {}, {}))
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _all_steps(self) -> None:
         more = self._options.replicas + 1
@@ -94,7 +111,11 @@ class Rehearsal:
         ended = time.perf_counter()
         await asyncio.sleep(self._options.pause_s)
         status = await self._cluster.status()
-        facts = {"gateway": sorted((await self._versions()).items()), "application": status.get("status")}
+        facts = {
+            "began_s": round(began - self._began, 1),
+            "gateway": sorted((await self._versions()).items()),
+            "application": status.get("status"),
+        }
         self.steps.append(Step(name, began, ended, facts))
         say(f"{name}: {ended - began:.1f} s")
 
@@ -205,6 +226,7 @@ def _results(rehearsal: Rehearsal, load: LoadResult, file: ServeFile) -> tuple[d
     wrong = wrong_versions(load.samples, rehearsal.timeline)
     results = {
         "steps": rows(rehearsal.steps, load.samples, time.perf_counter()),
+        "replicas": changes(rehearsal.moments),
         "all": load.report(),
         "by_version": count_by_version(load.samples),
         "wrong_versions": len(wrong),

@@ -57,9 +57,15 @@ def _row(step: Step, samples: Sequence[Sample]) -> dict[str, Any]:
         "seconds": round(step.ended - step.began, 1),
         "requests": len(samples),
         "failed": len(samples) - len(good),
+        "failed_s": _span([sample.started_at - step.began for sample in samples if sample.error is not None]),
         "causes": dict(Counter(sample.error for sample in samples if sample.error is not None)),
         "streams": len(streams),
         "ttft_ms": quantiles_ms(streams),
         "whole_answer_ms": quantiles_ms([sample.e2e_s for sample in good]),
         **step.facts,
     }
+
+
+def _span(moments: Sequence[float]) -> list[float]:
+    """The first and the last of them, in seconds after the step's beginning; empty where there is none."""
+    return [round(min(moments), 1), round(max(moments), 1)] if moments else []

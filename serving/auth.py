@@ -66,11 +66,13 @@ class Authenticator:
     """Knows the configured keys by their hashes.
 
     Args:
-        metrics_token: what scrapers present; None where they have no token of their own.
+        metrics_token: what scrapers present; several have white space between them, so that one can follow another.
+            None where they have no token of their own.
     """
 
     def __init__(self, config: GatewayConfig, *, metrics_token: str | None = None) -> None:
-        self._metrics_token = None if metrics_token is None else hashlib.sha256(metrics_token.encode()).digest()
+        tokens = None if metrics_token is None else metrics_token.split()
+        self._metrics_tokens = None if tokens is None else [hashlib.sha256(one.encode()).digest() for one in tokens]
         self._required = config.authentication_required
         self._keys: dict[bytes, Caller] = {}
         for key in config.api_keys:
@@ -106,9 +108,10 @@ class Authenticator:
             AuthenticationFailed: neither is presented. Where there is a token, also on an address without keys.
             PermissionDenied: the key is known, and not an administrator's.
         """
-        if self._metrics_token is not None:
+        if self._metrics_tokens is not None:
             digest = _presented(authorization or "")
-            if digest is not None and hmac.compare_digest(self._metrics_token, digest):
+            known = [digest is not None and hmac.compare_digest(token, digest) for token in self._metrics_tokens]
+            if any(known):
                 return SCRAPER
             if not self._required:
                 raise AuthenticationFailed("The metrics need the token of `metrics.token_env`.")

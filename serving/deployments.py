@@ -13,11 +13,11 @@ from serving.config import GatewayConfig
 from serving.jobs.launcher import Launcher
 from serving.knowledge.protocol import SearchRequest, SearchResult
 from serving.knowledge.remote import RemoteKnowledge
-from serving.parts.sole import SoleProcess, turn_of
-from serving.parts.token import Part
+from serving.parts.ray_turn import Turn
 from serving.process.orders import Orders
+from serving.process.place import cluster_replica
 from serving.process.reports import Reporter
-from serving.relay import PlainRequest, PlainResponse, Relay, answer, control_timeout_s
+from serving.relay import PlainRequest, PlainResponse, Relay, answer, control_timeout_s, unavailable
 
 APPLICATION = "loraplex"
 _LOGGING = LoggingConfig(enable_access_log=False)
@@ -28,39 +28,50 @@ _SURGE_PERCENT = 25
 
 
 class Control:
-    """The admin API, in a process of its own so that it cannot disturb generation."""
+    """The admin API, in a process of its own so that it cannot disturb generation.
+
+    While another cluster of the same installation still has the turn, as during an upgrade, it answers 503.
+    """
 
     async def __init__(self, orders: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
-        from serving.control_plane import start_control_plane
+        from serving.control_plane import ControlPlane
         from serving.process.replica import prepare_process
 
         plain = Orders.from_plain(orders)
         prepare_process(plain, "control")
-        reporter = Reporter(plain.reports, "control")
-        self._sole = _sole(plain, "control")
-        try:
-            await self._sole.begin(reporter.progress)
-            self._plane = await start_control_plane(plain.config, reporter.progress, launcher=_launcher(plain.config))
-        except Exception as error:
-            reporter.failed(f"{error}" or type(error).__name__)
-            raise
+        self._config = plain.config
+        self._reporter = Reporter(plain.reports, "control")
+        self._plane: ControlPlane | None = None
+        self._turn = Turn(plain, "control", self._reporter, self._start)
+        await self._turn.begin()
+
+    async def _start(self) -> None:
+        from serving.control_plane import start_control_plane
+
+        launcher = _launcher(self._config)
+        self._plane = await start_control_plane(self._config, self._reporter.progress, launcher=launcher)
 
     async def handle(self, request: PlainRequest) -> PlainResponse:
         """Answer one HTTP request."""
-        return await answer(self._plane.app, request)
+        return unavailable("control") if self._plane is None else await answer(self._plane.app, request)
 
     async def check_health(self) -> None:
         """Ray replaces the process when this raises."""
-        self._sole.require()
+        self._turn.require()
 
     async def __del__(self) -> None:
         """Ray awaits it after the last request."""
-        await self._plane.stop()
-        await self._sole.end()
+        await self._turn.end()
+        if self._plane is not None:
+            await self._plane.stop()
+        await self._turn.give_back()
 
 
 class Knowledge:
-    """Files, vector stores and search, in a process of its own: it alone writes to the indexes."""
+    """Files, vector stores and search, in a process of its own: it alone writes to the indexes.
+
+    While another cluster of the same installation still has the turn, it searches and ingests nothing.
+    """
 
     async def __init__(self, orders: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
         from serving.knowledge.service import KnowledgeService
@@ -69,14 +80,14 @@ class Knowledge:
         plain = Orders.from_plain(orders)
         prepare_process(plain, "knowledge")
         reporter = Reporter(plain.reports, "knowledge")
-        self._sole = _sole(plain, "knowledge")
         try:
-            await self._sole.begin(reporter.progress)
             self._service = KnowledgeService(plain.config)
-            await self._service.start()
+            await self._service.start_reading()
         except Exception as error:
             reporter.failed(f"{error}" or type(error).__name__)
             raise
+        self._turn = Turn(plain, "knowledge", reporter, self._service.start_writing)
+        await self._turn.begin()
 
     async def handle(self, request: PlainRequest) -> PlainResponse:
         """Answer one HTTP request."""
@@ -95,12 +106,13 @@ class Knowledge:
 
     async def check_health(self) -> None:
         """Ray replaces the process when this raises."""
-        self._sole.require()
+        self._turn.require()
 
     async def __del__(self) -> None:
         """Ray awaits it after the last request."""
+        await self._turn.end()
         await self._service.stop()
-        await self._sole.end()
+        await self._turn.give_back()
 
 
 class Replica:
@@ -116,7 +128,7 @@ class Replica:
         from serving.process.replica import prepare_process
 
         plain = Orders.from_plain(orders)
-        name = f"replica-{serve.get_replica_context().rank.rank}"
+        name = cluster_replica(serve.get_replica_context().rank.rank)
         prepare_process(plain, name)
         self._inner = Inner(
             plain,
@@ -138,11 +150,6 @@ class Replica:
     async def __del__(self) -> None:
         """Ray awaits it after the last request of a replica that it stops."""
         await self._inner.stop()
-
-
-def _sole(orders: Orders, part: Part) -> SoleProcess:
-    """On a cluster a node that has fallen silent may still run what was started again elsewhere."""
-    return SoleProcess(turn_of(orders.config.state.url, part), part)
 
 
 def _launcher(config: GatewayConfig) -> Launcher | None:

@@ -46,7 +46,7 @@ class Relay:
             response = await asyncio.wait_for(self._call(request), self._timeout_s)
         except Exception:
             logger.exception("the %s process did not answer %s %s", self._to, scope["method"], path)
-            response = _unavailable(self._to)
+            response = unavailable(self._to)
         await _send_response(response, send)
 
 
@@ -70,7 +70,8 @@ def control_timeout_s(config: GatewayConfig) -> float:
     return config.adapters.load_timeout_s * 2 + _CONTROL_TIMEOUT_MARGIN_S
 
 
-def _unavailable(to: str) -> PlainResponse:
+def unavailable(to: str) -> PlainResponse:
+    """The answer for a process that is away: 503 in one sentence. ``to``: its name."""
     error = NotReady(f"The {to} process is starting or restarting; try again in a moment.")
     row = answer_for(error)
     headers = [(b"content-type", b"application/json"), (b"retry-after", str(row.retry_after_s or 1).encode())]

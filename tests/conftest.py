@@ -17,9 +17,18 @@ from serving.engine.vllm import VllmEngine
 from tests.adapter_factory import make_adapter
 from tests.milvus_server import milvus_server
 from tests.postgres_server import postgres_server
-from tests.s3_server import s3_server
+from tests.s3_server import artifacts_url, s3_server
+from tests.state_urls import empty_state_url, postgres_template, state_url
 
-__all__ = ["milvus_server", "postgres_server", "s3_server"]
+__all__ = [
+    "artifacts_url",
+    "empty_state_url",
+    "milvus_server",
+    "postgres_server",
+    "postgres_template",
+    "s3_server",
+    "state_url",
+]
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("loraplex", deadline=None)

@@ -45,9 +45,9 @@ class House:
 
 
 @contextmanager
-def open_house(folder: Path) -> Iterator[House]:
-    """A new one, whose whole state is in ``folder``."""
-    database = Database(f"sqlite:///{folder}/state.db", SCHEMA)
+def open_house(folder: Path, state_url: str | None = None) -> Iterator[House]:
+    """A new one, whose whole state is in ``folder``, but for the records where ``state_url`` is given."""
+    database = Database(state_url or f"sqlite:///{folder}/state.db", SCHEMA)
     database.migrate()
     files, stores, documents = Files(database), Stores(database), Documents(database)
     publisher = Publisher(Views(), stores, documents)

@@ -59,6 +59,12 @@ class PostgresServer:
             connection.execute(made)
         return self.url(name)
 
+    def drop_database(self, url: str) -> None:
+        """Forget a database, whoever is still connected to it."""
+        name = url.partition("?")[0].rpartition("/")[2]
+        with self.connect() as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
     def connect(self, database: str = "postgres") -> "psycopg.Connection[tuple[object, ...]]":
         """A connection as the owner of everything; each statement is a transaction."""
         return psycopg.connect(

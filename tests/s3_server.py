@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 ACCESS_KEY = "loraplex-tests"
 SECRET_KEY = "secret-of-the-tests"
+GATEWAY_KEY = "loraplex-gateway"
+"""May read, write, delete and list objects: what docs/services.md asks for."""
+READER_KEY = "loraplex-reader"
 REGION = "us-east-1"
 _TIMEOUT_S = 60.0
 _PARTS = ("master", "volume", "filer", "s3")
@@ -39,7 +43,7 @@ class S3Server:
         self._ports = _free_ports()
         (folder / "data").mkdir()
         self._keys = folder / "keys.json"
-        self._keys.write_text(json.dumps({"identities": [_IDENTITY]}), encoding="utf-8")
+        self._keys.write_text(json.dumps({"identities": _IDENTITIES}), encoding="utf-8")
 
     @property
     def endpoint(self) -> str:
@@ -59,14 +63,19 @@ class S3Server:
     @property
     def options(self) -> dict[str, Any]:
         """The same as fsspec's storage options, for ``artifacts.options``."""
-        return {"key": ACCESS_KEY, "secret": SECRET_KEY, "endpoint_url": self.endpoint}
+        return self.options_of(ACCESS_KEY)
+
+    def options_of(self, key: str) -> dict[str, Any]:
+        """The same with another key."""
+        return {"key": key, "secret": SECRET_KEY, "endpoint_url": self.endpoint}
 
     def new_bucket(self) -> str:
         """The name of a fresh bucket."""
         name = f"test-{uuid.uuid4().hex[:12]}"
-        self.client().create_bucket(Bucket=name)
+        self.client.create_bucket(Bucket=name)
         return name
 
+    @cached_property
     def client(self) -> Any:
         """A client of S3's own API, as the owner of everything."""
         return botocore.session.Session().create_client(
@@ -124,6 +133,7 @@ class S3Server:
         ports = self._ports
         yield from (f"-port={ports['s3']}", f"-port.grpc={ports['s3.grpc']}", "-port.lance=0", "-port.iceberg=0")
         yield from ("-ip.bind=127.0.0.1", f"-config={self._keys}", f"-localSocket={self._folder / 's3.sock'}")
+        yield "-autoCreateBucket=false"
         yield from (f"-filer=127.0.0.1:{ports['filer']}.{ports['filer.grpc']}", "-iam=false")
 
     def _run(self, *command: str) -> "subprocess.Popen[bytes]":
@@ -140,7 +150,7 @@ class S3Server:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _TIMEOUT_S
-        client = self.client()
+        client = self.client
         while (problem := _put_something(client)) is not None:
             log = (self._folder / "log").read_text()[-2000:]
             assert _running(self._storage).poll() is None, f"SeaweedFS did not start: {log}"
@@ -168,11 +178,30 @@ def s3_server() -> Iterator[S3Server]:
         shutil.rmtree(folder)
 
 
-_IDENTITY = {
-    "name": "loraplex",
-    "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-    "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-}
+@pytest.fixture(params=["folder", "memory", "s3"])
+def artifacts_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where a test's artifacts go: a folder, memory, or a bucket of its own on a real S3-compatible server.
+
+    The keys of the bucket are in the environment, where an operator puts them.
+    """
+    if request.param == "folder":
+        return str(tmp_path / "artifacts")
+    if request.param == "memory":
+        return f"memory://{tmp_path}/artifacts"
+    server: S3Server = request.getfixturevalue("s3_server")
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{server.new_bucket()}/artifacts"
+
+
+_IDENTITIES = [
+    {"name": key, "credentials": [{"accessKey": key, "secretKey": SECRET_KEY}], "actions": actions}
+    for key, actions in (
+        (ACCESS_KEY, ["Admin", "Read", "Write", "List", "Tagging"]),
+        (GATEWAY_KEY, ["Read", "Write", "List"]),
+        (READER_KEY, ["Read", "List"]),
+    )
+]
 
 
 def _free_ports() -> dict[str, int]:

@@ -118,8 +118,7 @@ class Restore:
                 self._jobs()
                 if indexes is not None:
                     self._passages(indexes)
-                with database.writing() as connection:
-                    database.take_turn(connection)
+                with database.maintaining() as connection:
                     rows, to_embed = self._rows(connection, Path(scratch))
         finally:
             if indexes is not None:
@@ -132,8 +131,7 @@ class Restore:
 
     def _begin(self, database: Database, indexes: IndexStore | None) -> None:
         """See that all is empty, and leave the mark; or find the mark that an earlier attempt left."""
-        with database.writing() as connection:
-            database.take_turn(connection)
+        with database.maintaining() as connection:
             if inspect(connection).has_table(RESTORING):
                 begun = connection.execute(text(f"SELECT backup FROM {RESTORING}")).scalar_one()  # noqa: S608
                 if begun != self._manifest.id:

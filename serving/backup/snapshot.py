@@ -60,7 +60,7 @@ def take_snapshot(database: Database, folder: Path) -> Snapshot:
         CatalogUnavailable: it cannot be read, or is not of this Loraplex's schema.
     """
     taken = Snapshot()
-    with database.reading() as connection:
+    with database.reading(at_length=True) as connection:
         taken.schemas = _revisions(database, connection)
         for table in kept_tables(taken.schemas):
             path = folder / f"{table.name}.jsonl.gz"

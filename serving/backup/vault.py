@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from adapters.filesystems import open_filesystem
 from serving.backup.errors import BackupInvalid, VaultUnavailable
 
 _CHUNK = 4 * 1024 * 1024
@@ -39,8 +39,7 @@ class Vault:
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         self._url = url
         with self._translated():
-            self._fs, root = fsspec.core.url_to_fs(url, **(options or {}))
-        self._root = str(root).rstrip("/")
+            self._fs, self._root = open_filesystem(url, options)
         self._is_local = isinstance(self._fs, LocalFileSystem)
 
     # Pieces

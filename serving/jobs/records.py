@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Select, Table, delete, func, insert, select, update
 
 from adapters.database import Database
 from serving.jobs.tables import checkpoints, events, installation, jobs
@@ -18,8 +18,6 @@ from serving.jobs.types import (
     NewEvent,
     News,
 )
-
-_SERIALS_LOCK = 0x6C6F726A  # "lorj": one number that every Loraplex process agrees on
 
 
 class Jobs:
@@ -36,8 +34,6 @@ class Jobs:
     def add(self, record: JobRecord, first: Sequence[NewEvent]) -> JobRecord:
         """Store a job with its first events; its serial is given here."""
         with self._database.writing() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SERIALS_LOCK})
             last = connection.execute(select(func.coalesce(func.max(jobs.c.serial), 0))).scalar_one()
             values = {name: getattr(record, name) for name in JobRecord.__slots__} | {"serial": int(last) + 1}
             connection.execute(insert(jobs).values(**values))

@@ -7,10 +7,10 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from adapters.errors import StoreUnavailable
+from adapters.filesystems import make_folder, open_filesystem
 from serving.config import ArtifactSettings
 
 _PARTIAL = ".partial"
@@ -27,14 +27,14 @@ class Blobs:
 
     def __init__(self, settings: ArtifactSettings) -> None:
         with _translated():
-            self._fs, root = fsspec.core.url_to_fs(settings.url, **settings.options)
-        self._root = f"{str(root).rstrip('/')}/files"
+            self._fs, root = open_filesystem(settings.url, settings.options)
+        self._root = f"{root}/files"
 
     def put(self, file_id: str, data: bytes) -> None:
         """Store a file; it is there entirely or not at all, and on return durably."""
         path = self._path(file_id)
         with _translated():
-            self._fs.makedirs(self._root, exist_ok=True)
+            make_folder(self._fs, self._root)
             if isinstance(self._fs, LocalFileSystem):
                 _write_durably(Path(path), data)
             else:

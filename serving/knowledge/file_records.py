@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text
+from sqlalchemy import Connection, delete, func, insert, select
 
 from adapters.database import Database
 from serving.knowledge.tables import documents, files
 from serving.knowledge.types import FileRecord, labels_of
 
 _AT_ONCE = 500
-_SERIALS_LOCK = 0x6C6F7273  # "lors": one number that every Loraplex process agrees on
 
 
 class Files:
@@ -73,7 +72,5 @@ class Files:
 
 
 def next_serial(connection: Connection, table: Any) -> int:
-    """The place behind the last; the transaction keeps it: whoever else writes waits for its end."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SERIALS_LOCK})
+    """The place behind the last; the writing transaction keeps it: whoever else writes waits for its end."""
     return int(connection.execute(select(func.coalesce(func.max(table.c.serial), 0))).scalar_one()) + 1

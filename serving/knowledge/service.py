@@ -108,7 +108,19 @@ class KnowledgeService:
         Raises:
             CatalogUnavailable: the state database cannot be used.
         """
-        await asyncio.to_thread(self._start)
+        await self.start_reading()
+        await self.start_writing()
+
+    async def start_reading(self) -> None:
+        """Answer searches from what there is, while another process still writes. Raises CatalogUnavailable.
+
+        Uploads are taken; they are ingested once this process writes.
+        """
+        await asyncio.to_thread(self._start_reading)
+
+    async def start_writing(self) -> None:
+        """Be the one that writes, after :meth:`start_reading`, once no other does. Raises CatalogUnavailable."""
+        await asyncio.to_thread(self._start_writing)
 
     async def stop(self) -> None:
         """End, within seconds: what is unfinished is finished by the next process."""
@@ -123,9 +135,13 @@ class KnowledgeService:
         """What is measured here, in Prometheus' text format."""
         return self._metrics.render()
 
-    def _start(self) -> None:
+    def _start_reading(self) -> None:
         self._database.migrate()
         self._configured.ensure()
+        self._publisher.everything()
+
+    def _start_writing(self) -> None:
+        # What the other process did since.
         self._publisher.everything()
         self._ingestion.start()
         self._configured.start()

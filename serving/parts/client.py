@@ -9,7 +9,7 @@ from retrieval.errors import IndexUnavailable
 from serving.config import GatewayConfig
 from serving.knowledge.protocol import SearchRequest, SearchResult
 from serving.knowledge.remote import RemoteKnowledge
-from serving.parts.token import service_token
+from serving.parts.token import presented_token
 from serving.parts.wire import (
     METRICS_PATH,
     SEARCH_PATH,
@@ -119,7 +119,7 @@ class RemoteParts:
         """Answers for the control process; None where it is part of this gateway."""
         self.knowledge: RemoteKnowledge | None = None
         """Searches and answers for the knowledge process; None where it is part of this gateway."""
-        services, token = config.services, service_token(config)
+        services, token = config.services, presented_token(config)
         if services.control is not None:
             client = self._client(services.control.url)
             self.control = Relay(client.call, timeout_s=control_timeout_s(config))

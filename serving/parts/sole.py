@@ -142,12 +142,18 @@ class SoleProcess:
     async def begin(self, tell: Tell) -> None:
         """Wait for the turn, saying so once. Raises CatalogUnavailable: nobody can say whose it is."""
         told = False
-        while not await self._run(self._turn.take):
+        while not await self.try_to_begin():
             if not told:
                 tell(f"Another {self._name} process is at work; waiting for it to end")
                 told = True
             await asyncio.sleep(self._look_s)
+
+    async def try_to_begin(self) -> bool:
+        """Take the turn where nobody has it; whether it is ours. Raises CatalogUnavailable."""
+        if not await self._run(self._turn.take):
+            return False
         self._watching = asyncio.create_task(self._watch(), name=f"turn of {self._name}")
+        return True
 
     async def end(self) -> None:
         """Give the turn back. Safe to call twice, and before ``begin``."""

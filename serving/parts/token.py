@@ -13,23 +13,36 @@ PARTS: tuple[Part, ...] = ("control", "knowledge")
 
 
 class ServiceToken:
-    """Admits the processes of this installation. Without ``token`` it admits everybody."""
+    """Admits the processes of this installation. Without ``tokens`` it admits everybody.
 
-    def __init__(self, token: str | None) -> None:
-        self._digest = None if token is None else _digest(token)
+    Args:
+        tokens: one, or several with white space between them, any of which is taken: so that one can follow another.
+    """
+
+    def __init__(self, tokens: str | None) -> None:
+        self._digests = None if tokens is None else tuple(map(_digest, tokens.split()))
 
     def require(self, authorization: str | None) -> None:
         """Raises AuthenticationFailed for a header that does not carry the token."""
-        if self._digest is None:
+        if self._digests is None:
             return
         scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(self._digest, _digest(token.strip())):
+        given = _digest(token.strip())
+        # Every one is compared, each in constant time: how long it takes says nothing of any.
+        known = [hmac.compare_digest(digest, given) for digest in self._digests]
+        if scheme.lower() != "bearer" or not any(known):
             raise AuthenticationFailed("This is for the gateway's own processes, which share a service token.")
 
 
 def service_token(config: GatewayConfig) -> str | None:
-    """The token, from the environment; None where there is none."""
+    """What the environment holds: one token, or several with white space between; None where there is none."""
     return os.environ.get(config.services.token_env, "").strip() or None
+
+
+def presented_token(config: GatewayConfig) -> str | None:
+    """The one that this process presents to others: the first."""
+    tokens = service_token(config)
+    return None if tokens is None else tokens.split()[0]
 
 
 def token_problem(config: GatewayConfig, part: Part | None = None) -> str | None:

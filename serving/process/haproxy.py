@@ -15,7 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,8 @@ def rewrite(text: str, frontend: Frontend | None, errors: Path) -> str:
 _OWN_SECTION = "frontend loraplex_unavailable"
 _OWN_SERVER = "loraplex_unavailable"
 _SOCKET = "u.sock"
+_BACKEND = "backend http-"
+_KNOWN = "servers.json"
 
 _FRONTEND_RULES = (
     # A generation that got no answer is repeated elsewhere; an admin request may have taken effect.
@@ -94,10 +96,36 @@ def _sections(text: str) -> list[_Section]:
     return found
 
 
+def keep_servers(text: str, known: Mapping[str, Sequence[str]]) -> tuple[str, dict[str, list[str]]]:
+    """Ray's configuration with the servers that a backend had last where it has none now; and what to know next time.
+
+    While Ray builds a new version of an application, it takes all of the application's replicas out of the proxy, and
+    they run on. HAProxy's own checks tell whether they do; where none does, callers get the 503 that they would get
+    from an empty backend.
+
+    Args:
+        known: backend → its servers' lines, as they were returned the last time.
+    """
+    sections, kept = [], {}
+    for section in _sections(text):
+        if section.title.startswith(_BACKEND):
+            servers = [line for line in section.lines[1:] if _is_replica(line)]
+            if not servers:
+                servers = list(known.get(section.title, ()))
+                section = _Section(section.title, (section.lines[0], *section.lines[1:], *servers))
+            kept[section.title] = servers
+        sections.append(section)
+    return "\n".join(line for section in sections for line in section.lines) + "\n", kept
+
+
 def _replicas(section: _Section) -> list[str]:
     """Names of the servers in a backend, ours and Ray's fallback aside."""
-    words = (line.split() for line in section.lines[1:])
-    return [line[1] for line in words if line[:1] == ["server"] and "backup" not in line]
+    return [line.split()[1] for line in section.lines[1:] if _is_replica(line)]
+
+
+def _is_replica(line: str) -> bool:
+    words = line.split()
+    return words[:1] == ["server"] and "backup" not in words
 
 
 def _rewrite_section(
@@ -107,7 +135,7 @@ def _rewrite_section(
         indent = line[: len(line) - len(line.lstrip())]
         for rewritten in _rewrite_line(line.strip(), section.title, frontend, errors, replicas):
             yield f"{indent}{rewritten}"
-    if section.title.startswith("backend http-"):
+    if section.title.startswith(_BACKEND):
         if len(replicas[section.title.removeprefix("backend ")]) > 1:
             yield from (f"    {line}" for line in _PLACEMENT)
         yield f"    server {_OWN_SERVER} unix@{errors / _SOCKET} backup no-check"
@@ -253,7 +281,23 @@ def _become(binary: str, frontend: Frontend | None, errors: Path, arguments: lis
     die_with_parent(os.getppid())
     config = _config_of(arguments)
     if config is not None:
-        temporary = config.with_suffix(f".{os.getpid()}")
-        temporary.write_text(rewrite(config.read_text(encoding="utf-8"), frontend, errors), encoding="utf-8")
-        temporary.replace(config)
+        text, known = keep_servers(config.read_text(encoding="utf-8"), _known(errors))
+        _put(errors / _KNOWN, json.dumps(known))
+        _put(config, rewrite(text, frontend, errors))
     os.execv(binary, [binary, *arguments])  # noqa: S606
+
+
+def _known(errors: Path) -> dict[str, list[str]]:
+    """Each backend's servers as they were last; empty before the first time."""
+    try:
+        found: dict[str, list[str]] = json.loads((errors / _KNOWN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file whole: who reads it meanwhile sees the old one."""
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

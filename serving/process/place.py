@@ -10,6 +10,7 @@ from serving.config import NAME_PATTERN, GatewayConfig
 from serving.errors import ConfigInvalid
 
 REPLICA = "LORAPLEX_REPLICA"
+RAY_CLUSTER = "RAY_CLUSTER_NAME"
 PEER_HOST = "LORAPLEX_PEER_HOST"
 PEER_PORT = "LORAPLEX_PEER_PORT"
 
@@ -36,6 +37,15 @@ def replica_name(config: GatewayConfig) -> str:
         return "replica-0"
     host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:56].lstrip("._-")
     return f"{host or 'gateway'}-{config.server.port}"
+
+
+def cluster_replica(rank: int) -> str:
+    """The name of a replica that Ray Serve started: by its rank, and by its cluster's name where KubeRay gives one.
+
+    Two clusters of one installation share the state while one takes the other's place.
+    """
+    cluster = re.sub(r"[^A-Za-z0-9._-]", "-", os.environ.get(RAY_CLUSTER, "").strip())[:56].lstrip("._-")
+    return f"{cluster or 'replica'}-{rank}"
 
 
 def peer_address(config: GatewayConfig) -> tuple[str, int]:

@@ -1,5 +1,9 @@
-"""How a node leaves a Ray cluster without a lost request: Ray Serve moves its replicas away first."""
+"""How a node leaves a Ray cluster without a lost request: Ray Serve moves its replicas away first.
 
+``python -m serving.process.ray_leave DRAIN_TIMEOUT_S`` is the ``preStop`` hook of a pod that is such a node.
+"""
+
+import argparse
 import logging
 import math
 import os
@@ -29,13 +33,20 @@ def leave(address: str, starter: int, drain_timeout_s: float) -> None:
 
     Never raises: a head that is gone has nothing to move anywhere. ``starter``: the process that started Ray here.
     """
-    limit_s = longest_leave_s(drain_timeout_s)
-    node = _node_id(starter)
-    if node is None or not _replicas():
+    _leave(_node_id(starter), address, _replicas, longest_leave_s(drain_timeout_s))
+
+
+def leave_pod(drain_timeout_s: float) -> None:
+    """The same for the pod that this runs in, whose Ray somebody else has started. ``RAY_ADDRESS`` names the head."""
+    _leave(_node_id(None), None, _replicas_of_all, longest_leave_s(drain_timeout_s))
+
+
+def _leave(node: str | None, address: str | None, replicas: Callable[[], list[int]], limit_s: float) -> None:
+    if node is None or not replicas():
         return
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "drain-node"),
-        f"--address={address}",
+        *([] if address is None else [f"--address={address}"]),
         f"--node-id={node}",
         "--reason=DRAIN_NODE_REASON_PREEMPTION",
         "--reason-message=loraplex node was told to stop",
@@ -50,7 +61,7 @@ def leave(address: str, starter: int, drain_timeout_s: float) -> None:
     if done.returncode != 0:
         logger.warning("the head does not take this node's leave: %s", done.stderr.strip()[-400:])
         return
-    wait_until(lambda: not _replicas(), limit_s - (time.monotonic() - began))
+    wait_until(lambda: not replicas(), limit_s - (time.monotonic() - began))
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
@@ -63,10 +74,10 @@ def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
     return True
 
 
-def _node_id(starter: int) -> str | None:
-    """The id that Ray gave this node, as its raylet's command line has it."""
+def _node_id(starter: int | None) -> str | None:
+    """The id that Ray gave this node, as its raylet's command line has it. ``starter``: that one's parent, if known."""
     for pid in family.pids():
-        if family.parent_of(pid) != starter:
+        if starter is not None and family.parent_of(pid) != starter:
             continue
         words = _words(pid)
         if words and Path(words[0]).name == "raylet":
@@ -77,7 +88,12 @@ def _node_id(starter: int) -> str | None:
 def _replicas() -> list[int]:
     """The replicas on this node: they are in this process's session."""
     session = os.getsid(0)
-    return [pid for pid in family.pids() if _session(pid) == session and _title(pid).startswith("ray::ServeReplica")]
+    return [pid for pid in _replicas_of_all() if _session(pid) == session]
+
+
+def _replicas_of_all() -> list[int]:
+    """The replicas on this machine or in this pod, whoever started them."""
+    return [pid for pid in family.pids() if _title(pid).startswith("ray::ServeReplica")]
 
 
 def _session(pid: int) -> int | None:
@@ -97,3 +113,14 @@ def _words(pid: int) -> list[str]:
     except OSError:
         return []
     return [word.decode("utf-8", errors="replace") for word in raw.split(b"\0") if word]
+
+
+def main() -> None:
+    """Entry point of a pod's hook."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("drain_timeout_s", type=float)
+    leave_pod(parser.parse_args().drain_timeout_s)
+
+
+if __name__ == "__main__":
+    main()

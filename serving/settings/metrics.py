@@ -17,7 +17,8 @@ class MetricsSettings(Settings):
         default=None,
         min_length=1,
         description="Environment variable with a token for scrapers, which send it as `Authorization: Bearer TOKEN`. "
-        "With it, `/metrics` and `/metrics/targets` ask for this token or for an admin key, on every address.",
+        "With it, `/metrics` and `/metrics/targets` ask for this token or for an admin key, on every address. It may "
+        "hold several with spaces between them, each of which is accepted.",
     )
     series_per_family: int = Field(
         default=10_000,

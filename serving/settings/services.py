@@ -47,7 +47,8 @@ class ServicesSettings(Settings):
     token_env: str = Field(
         default="LORAPLEX_SERVICE_TOKEN",
         description="Environment variable with the token that gateways present to the knowledge process when they "
-        "search on behalf of a caller. Both sides need it, unless they talk over loopback.",
+        "search on behalf of a caller. Both sides need it, unless they talk over loopback. It may hold several with "
+        "spaces between them: the first is presented, each is accepted.",
     )
 
     @field_validator("token_env")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from typer.testing import CliRunner
 
@@ -27,10 +28,13 @@ OUTSIDE = (
 KEYS: dict[str, Any] = {"api_keys": [key_of("root", admin=True), key_of("user"), key_of("nobody", models=[])]}
 
 
-@pytest.fixture
-async def it(tmp_path: Path) -> AsyncIterator[Living]:
-    """A gateway with one adapter, without keys."""
-    async with living(tmp_path) as made:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def it(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Living]:
+    """A gateway with one adapter, without keys. Tests leave it as it is."""
+    async with living(tmp_path_factory.mktemp("gateway")) as made:
         await made.add(1, promote=True)
         yield made
 
@@ -229,14 +233,17 @@ async def test_what_is_no_gateway_is_told_by_what_it_is(answer: Response, told: 
 async def test_a_gateway_that_is_not_ready_says_what_it_does(it: Living) -> None:
     it.gateway.status.mark_not_ready("the engine died")
     [finding] = of(await look(url_of(it)), "readiness")
+    it.gateway.status.mark_ready()
 
     assert (finding.level, finding.message) == (Level.FAIL, "The gateway is not ready: the engine died.")
 
 
 async def test_warnings_of_a_ready_gateway_are_told(it: Living) -> None:
     it.gateway.status.warnings = ("the engine does not tell vllm:num_requests_running",)
+    found = await look(url_of(it))
+    it.gateway.status.warnings = ()
 
-    assert "vllm:num_requests_running" in only(await look(url_of(it)), "readiness", Level.WARN).message
+    assert "vllm:num_requests_running" in only(found, "readiness", Level.WARN).message
 
 
 async def test_a_clock_that_is_wrong_is_told(it: Living) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import insert, update
 
 from adapters.tables import rollouts
@@ -18,8 +19,18 @@ from tests.doctoring import PROMPTLY, Answer, look, look_through, of, only
 from tests.lifecycle import until
 from tests.living import Living, living
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def steady(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Living]:
+    """The same for all tests that leave it as it is."""
+    async with living(tmp_path_factory.mktemp("steady")) as made:
+        await made.add(1, promote=True)
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def it(tmp_path: Path) -> AsyncIterator[Living]:
     """A gateway with one adapter."""
     async with living(tmp_path) as made:
@@ -65,16 +76,16 @@ async def test_two_replicas_that_are_well_are_no_fault(it: Living) -> None:
     only(found, "residency", Level.OK)
 
 
-async def test_without_any_replica_there_is_a_fault(it: Living) -> None:
+async def test_without_any_replica_there_is_a_fault(steady: Living) -> None:
     def nobody(answer: Answer) -> None:
         answer.edit(lambda data: data["replicas"].clear())
 
-    found = await look_through(it.gateway.app, "/admin/v1/adapters", nobody)
+    found = await look_through(steady.gateway.app, "/admin/v1/adapters", nobody)
     assert "No replica has reported" in only(found, "replicas", Level.FAIL).message
 
 
-async def test_fewer_replicas_than_there_should_be_are_told(it: Living) -> None:
-    found = await look(url_of(it), wishes=Wishes(replicas=3, patience_s=PROMPTLY.patience_s))
+async def test_fewer_replicas_than_there_should_be_are_told(steady: Living) -> None:
+    found = await look(url_of(steady), wishes=Wishes(replicas=3, patience_s=PROMPTLY.patience_s))
 
     assert only(found, "replicas", Level.WARN).message == "1 of 3 replicas report."
 
@@ -143,7 +154,7 @@ async def test_a_gateway_without_adapters_lacks_nothing(tmp_path: Path) -> None:
 # Rollouts
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def idle(tmp_path: Path) -> AsyncIterator[Living]:
     """A gateway whose control plane lets rollouts lie."""
     async with living(tmp_path, life={"folder": str(tmp_path / "life"), "check_interval_s": 3600.0}) as made:
@@ -236,24 +247,24 @@ def _telling(*lines: str) -> Callable[[Answer], None]:
         ("jobs", "loraplex_job_silence_seconds 7200", Level.SKIP, "no section `training`"),
     ],
 )
-async def test_what_a_scrape_says_is_told(it: Living, check: str, line: str, level: Level, told: str) -> None:
-    found = await look_through(it.gateway.app, "/metrics", _telling(line))
+async def test_what_a_scrape_says_is_told(steady: Living, check: str, line: str, level: Level, told: str) -> None:
+    found = await look_through(steady.gateway.app, "/metrics", _telling(line))
 
     assert told in only(found, check, level).message
 
 
-async def test_drift_is_told_with_its_task(it: Living) -> None:
+async def test_drift_is_told_with_its_task(steady: Living) -> None:
     lines = ("loraplex_observer_up 1", 'loraplex_drift_detected{task="support",signal="topic"} 1')
-    found = await look_through(it.gateway.app, "/metrics", _telling(*lines))
+    found = await look_through(steady.gateway.app, "/metrics", _telling(*lines))
 
     assert only(found, "monitoring", Level.WARN).message == "Requests of support have drifted, by the signal topic."
 
 
-async def test_a_gateway_of_another_release_is_told(it: Living) -> None:
+async def test_a_gateway_of_another_release_is_told(steady: Living) -> None:
     def newer(answer: Answer) -> None:
         answer.body = answer.body.replace(b'version="0.1.0"', b'version="9.9"')
 
-    finding = only(await look_through(it.gateway.app, "/metrics", newer), "release", Level.WARN)
+    finding = only(await look_through(steady.gateway.app, "/metrics", newer), "release", Level.WARN)
     assert "The gateway is 9.9, this command 0.1.0" in finding.message
 
 
@@ -275,9 +286,9 @@ async def test_metrics_that_are_off_or_closed_or_broken_are_told(
         assert "answered with 500" in only(found, "metrics", Level.FAIL).message
 
 
-async def test_a_load_that_fails_is_no_secret(it: Living) -> None:
-    it.engine.fail_next(EngineAdapterError("the adapter left"))
-    [finding] = of(await look(url_of(it)), "request")
+async def test_a_load_that_fails_is_no_secret(steady: Living) -> None:
+    steady.engine.fail_next(EngineAdapterError("the adapter left"))
+    [finding] = of(await look(url_of(steady)), "request")
 
     assert finding.level is Level.FAIL
     assert "refused with 503 adapter_unavailable" in finding.message

@@ -25,7 +25,7 @@ def test_postgresql_keeps_what_was_committed_over_a_restart(postgres_server: Pos
 
 def test_the_s3_server_keeps_what_was_put_over_a_crash(s3_server: S3Server) -> None:
     bucket = s3_server.new_bucket()
-    s3_server.client().put_object(Bucket=bucket, Key="kept", Body=b"content")
+    s3_server.client.put_object(Bucket=bucket, Key="kept", Body=b"content")
     s3_server.kill()
     s3_server.start()
-    assert s3_server.client().get_object(Bucket=bucket, Key="kept")["Body"].read() == b"content"
+    assert s3_server.client.get_object(Bucket=bucket, Key="kept")["Body"].read() == b"content"

@@ -4,6 +4,7 @@ import copy
 import functools
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,7 @@ SHARED: dict[str, Any] = {
 
 def load_all(text: str) -> list[Any]:
     """The documents of a YAML text; by libyaml, which reads the large ones ten times as fast."""
-    return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
+    return list(yaml.load_all(text, Loader=_Loader))
 
 
 def helm() -> str:
@@ -94,9 +95,16 @@ def _template(values: str, arguments: tuple[str, ...], release: str) -> subproce
 
 def render(values: Mapping[str, Any], *arguments: str, release: str = RELEASE) -> list[Manifest]:
     """The objects that `helm template` makes of ``values`` over the chart's own; rendered once per session."""
-    done = _template(json.dumps(values, sort_keys=True), arguments, release)
+    manifests: list[Manifest] = pickle.loads(_rendered(json.dumps(values, sort_keys=True), arguments, release))  # noqa: S301
+    return manifests
+
+
+@functools.cache
+def _rendered(values: str, arguments: tuple[str, ...], release: str) -> bytes:
+    """Pickled, so that every caller has objects of its own for a fraction of what reading the YAML takes."""
+    done = _template(values, arguments, release)
     assert done.returncode == 0, done.stderr
-    return [manifest for manifest in yaml.load_all(done.stdout, _Loader) if manifest is not None]
+    return pickle.dumps([manifest for manifest in load_all(done.stdout) if manifest is not None])
 
 
 def refusal(values: Mapping[str, Any], *arguments: str) -> str:

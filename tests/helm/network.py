@@ -100,8 +100,9 @@ def _is_peer(peer: Mapping[str, Any], who: Place) -> bool:
     if "ipBlock" in peer:
         if who.address is None:  # strictly: some networks do not count pods as addresses
             return False
-        network = ipaddress.ip_network(peer["ipBlock"]["cidr"])
-        return ipaddress.ip_address(who.address) in network
+        address, block = ipaddress.ip_address(who.address), peer["ipBlock"]
+        but = [ipaddress.ip_network(one) for one in block.get("except", [])]
+        return address in ipaddress.ip_network(block["cidr"]) and not any(address in one for one in but)
     if who.address is not None:
         return False
     if "namespaceSelector" in peer:

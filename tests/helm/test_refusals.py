@@ -143,6 +143,26 @@ _BY_CHECK: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "ray.serveAutoscaling: minReplicas is more than maxReplicas.",
     ),
     (
+        _RAY,
+        {"gateway": {"replicas": 2}},
+        "gateway.replicas: 2 gateways of gateway.gpus: 1 do not fit on ray.workers, which have room for 1; add nodes",
+    ),
+    (
+        _RAY,
+        {
+            "gateway": {"gpus": 2},
+            "ray": {
+                "serveAutoscaling": {"enabled": True, "maxReplicas": 4},
+                "autoscaler": {"enabled": True},
+                "workers": [
+                    {"name": "a", "replicas": 1, "minReplicas": 1, "maxReplicas": 3, "gpus": 3},
+                    {"name": "b", "replicas": 0, "minReplicas": 0, "maxReplicas": 9, "gpus": 1},
+                ],
+            },
+        },
+        "ray.serveAutoscaling.maxReplicas: 4 gateways of gateway.gpus: 2 do not fit on ray.workers, which have room",
+    ),
+    (
         _DEPLOYMENT,
         {"adapterSync": {"enabled": True}},
         "secrets.adminKey.name: is empty, and adapterSync calls the admin",

@@ -31,9 +31,10 @@ from tests.prometheus_host import running
 _KEY = "lpx-of-the-release"
 _SCRAPER = "of-the-scraper"
 _JOB = f"{NAMESPACE}.trial-loraplex"
-_BOUND_S = 60.0
+_BOUND_S = 120.0
 _PROGRAM = [sys.executable, "-c", "from serving.cli.main import main; main()"]
 _GATEWAY, _CONTROL = "127.0.0.11", "127.0.0.12"
+_SECOND = "127.0.0.14"
 
 
 def _values(port: int, base: Path, adapter: Path) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def _values(port: int, base: Path, adapter: Path) -> dict[str, Any]:
         {
             "config": {
                 "model": {"id": str(base), "name": "base"},
-                "engine": {"kind": "fake"},
+                "engine": {"kind": "fake", "token_s": 0.02},
                 "server": {"port": port},
                 "api_keys": [{"name": "ops", "hash": hashed, "admin": True}],
                 "artifacts": {"url": "/var/lib/loraplex/shared"},
@@ -73,7 +74,7 @@ class Release:
         self.manifests = render(_values(self.port, base, make_adapter(folder / "triage", base)))
         self._pods = dict(pod_templates(self.manifests))
         self._database = make_url(database)
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
 
     def query_of(self, measure: str) -> str:
         """What the rendered ScaledObject asks Prometheus."""
@@ -95,7 +96,7 @@ class Release:
             process = subprocess.Popen(
                 [*_PROGRAM, *arguments], cwd=mounted, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
-        self._running[label] = process
+        self._running[label, address] = process
         return process
 
     def wait_until(self, label: str, address: str, probe: str) -> None:
@@ -109,7 +110,7 @@ class Release:
             except httpx.TransportError:
                 pass
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._running[label].wait(0.1)
+                self._running[label, address].wait(0.1)
                 raise AssertionError(self.log(address))
         raise AssertionError(f"{label} did not become {probe} in {_BOUND_S} s:\n{self.log(address)}")
 
@@ -119,7 +120,7 @@ class Release:
 
     def stop(self) -> dict[str, subprocess.Popen[bytes]]:
         """Tell what still runs to stop, and wait for it. Gives the processes by label."""
-        stopped = {label: process for label, process in self._running.items() if process.poll() is None}
+        stopped = {label: process for (label, _), process in self._running.items() if process.poll() is None}
         for process in stopped.values():
             process.send_signal(signal.SIGTERM)
         for process in stopped.values():
@@ -152,7 +153,7 @@ class Release:
 
     def _environment(self, container: Manifest, label: str, address: str) -> dict[str, str]:
         secrets = {"postgresql-password": PASSWORD, "service-token": "between-us", "api-key": _KEY, "token": _SCRAPER}
-        fields = {"status.podIP": address, "metadata.name": label.rpartition("/")[2] + "-0"}
+        fields = {"status.podIP": address, "metadata.name": f"{label.rpartition('/')[2]}-{address.rpartition('.')[2]}"}
         found = {"TMPDIR": str(self._folder / address / "tmp")}
         for entry in container["env"]:
             source = entry.get("valueFrom", {})
@@ -221,6 +222,32 @@ def test_adapter_sync_adds_an_adapter_that_the_gateway_then_serves_and_an_unchan
 
     assert served[0].startswith("triage@")
     assert served[0] == served[1]
+
+
+def test_a_gateway_that_is_added_holds_its_adapters_before_it_is_ready_and_ends_its_streams_before_it_goes(
+    release: Release,
+) -> None:
+    label, headers = "Deployment/trial-loraplex-gateway", {"Authorization": f"Bearer {_KEY}"}
+    assert release.start("CronJob/trial-loraplex-adapter-sync", "127.0.0.15").wait(_BOUND_S) == 0
+    added = release.start(label, _SECOND)
+    release.wait_until(label, _SECOND, "readiness")
+    scraper = {"Authorization": f"Bearer {_SCRAPER}"}
+    metrics = httpx.get(f"http://{_SECOND}:{release.port}/metrics?replica=self", headers=scraper).text
+    held = [line for line in metrics.splitlines() if line.startswith("loraplex_adapter_resident{")]
+
+    assert any('adapter="triage@' in line and 'status="ready"' in line for line in held), held
+    body = {"model": "triage", "messages": [{"role": "user", "content": "word " * 150}], "stream": True}
+    url = f"http://{_SECOND}:{release.port}/v1/chat/completions"
+    with httpx.stream("POST", url, headers=headers, json=body, timeout=60) as answer:
+        lines = answer.iter_lines()
+        first = next(lines)
+        added.send_signal(signal.SIGTERM)
+        rest = [line for line in lines if line]
+    assert first.startswith("data: {")
+    assert len(rest) > 100, "it was told to stop early in the stream"
+    assert rest[-1] == "data: [DONE]"
+    assert added.wait(_BOUND_S) == 0
+    assert httpx.get(f"http://{_GATEWAY}:{release.port}/readyz").is_success
 
 
 def test_the_pod_of_helm_test_is_satisfied(release: Release) -> None:

@@ -8,6 +8,7 @@ import typer.main
 import yaml
 
 from serving.cli.main import build_app
+from serving.process import ray_leave
 from serving.process.ray_environment import container_environment
 from tests.helm import worlds
 from tests.helm.charts import Manifest, containers, merged, of_kind, only, pod_templates, render
@@ -15,8 +16,6 @@ from tests.helm.charts import Manifest, containers, merged, of_kind, only, pod_t
 with warnings.catch_warnings():
     # What Ray warns of while it is imported is not ours to mend.
     warnings.simplefilter("ignore")
-    from ray.scripts.scripts import drain_node
-
     from serving.kubernetes import parse_arguments
 
 _EVERYTHING = ("standalone-everything", "deployment-everything", "rayservice-everything")
@@ -261,15 +260,14 @@ def test_autoscaling_nodes_are_never_restarted_in_place_and_the_head_takes_no_ga
     assert spec["rayClusterDeletionDelaySeconds"] > 600
 
 
-def test_a_worker_that_has_to_go_is_drained_by_ray_before_it_ends() -> None:
-    spec = _pod(worlds.world("rayservice"), "RayService/trial-loraplex/gpu")
-    shell, flag, script = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-    drain, sleep = (part.split() for part in script.split(";"))
-    options = {option for parameter in drain_node.params for option in parameter.opts}
+def test_a_worker_that_has_to_go_leaves_its_cluster_before_it_ends() -> None:
+    values = merged(worlds.WORLDS["rayservice"], {"gateway": {"drainSeconds": 240}})
+    spec = _pod(render(values), "RayService/trial-loraplex/gpu")
+    program, flag, module, seconds = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
 
-    assert (shell, flag, drain[:2]) == ("bash", "-c", ["ray", "drain-node"])
-    assert {word for word in drain if word.startswith("--")} <= options
-    assert int(sleep[-1]) < spec["terminationGracePeriodSeconds"]
+    assert (program, flag, module) == ("python", "-m", ray_leave.__name__)
+    assert float(seconds) == 240
+    assert spec["terminationGracePeriodSeconds"] > ray_leave.longest_leave_s(240)
 
 
 def test_helm_test_asks_through_the_service_with_the_key_of_a_secret() -> None:

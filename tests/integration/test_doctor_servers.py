@@ -70,7 +70,7 @@ def test_the_store_is_told_by_its_fault(s3_server: S3Server, tmp_path: Path, mon
         return one(storage.artifacts(config_of(tmp_path, artifacts={"url": address}), limit_s=LIMIT_S), level)
 
     assert "written, read and deleted" in looked_at(f"s3://{bucket}/loraplex", Level.OK).message
-    left = s3_server.client().list_objects_v2(Bucket=bucket).get("Contents", [])
+    left = s3_server.client.list_objects_v2(Bucket=bucket).get("Contents", [])
     assert left == []
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     assert "AWS_SECRET_ACCESS_KEY" in looked_at(f"s3://{bucket}/loraplex", Level.FAIL).next

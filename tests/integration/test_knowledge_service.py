@@ -12,11 +12,15 @@ import openai
 import pytest
 import pytest_asyncio
 
+from retrieval.indexes.memory import MemoryIndexStore
+from retrieval.types import Access
 from serving.config import GatewayConfig
 from serving.engine.fake import FakeEngine
 from serving.gateway import build_gateway
+from serving.knowledge.protocol import SearchRequest
+from serving.knowledge.service import KnowledgeService
 from tests.embedding_server import embedding_server
-from tests.knowledge_live import BASE, LiveKnowledge, knowledge_config, live_gateway, settled
+from tests.knowledge_live import BASE, LiveKnowledge, knowledge_config, live_gateway, made, settled, uploaded
 from tests.live import served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -134,3 +138,23 @@ async def test_a_restart_finds_everything(tmp_path: Path) -> None:
                 model="ask", messages=[{"role": "user", "content": "When is tea served?"}]
             )
             assert [one.url_citation.title for one in answer.choices[0].message.annotations or ()] == ["tea.txt"]
+
+
+async def test_a_service_that_only_reads_answers_and_ingests_nothing_until_it_may_write(tmp_path: Path) -> None:
+    with embedding_server() as embeddings:
+        service = KnowledgeService(_restartable(tmp_path, embeddings), open_indexes=MemoryIndexStore)
+        await service.start_reading()
+        try:
+            async with served(service.app) as url, httpx.AsyncClient(base_url=f"{url}/v1/", trust_env=False) as http:
+                store = await made(http, "vector_stores", {"name": "memory"})
+                file = await uploaded(http, "tea.txt", b"Tea is served at half past four.")
+                await made(http, f"vector_stores/{store}/files", {"file_id": file})
+                request = SearchRequest((store,), "When is tea served?", 3, Access(everything=True))
+                assert (await service.search(request)).passages == ()
+                counts = (await http.get(f"vector_stores/{store}")).json()["file_counts"]
+                assert (counts["in_progress"], counts["completed"]) == (1, 0)
+                await service.start_writing()
+                await settled(http, store)
+                assert [one.filename for one in (await service.search(request)).passages] == ["tea.txt"]
+        finally:
+            await service.stop()

@@ -4,7 +4,8 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,13 @@ ALIAS = "triage"
 class Cluster:
     """Two nodes and what serves on them."""
 
-    head: Instance
-    worker: Instance
-    gateway: Instance
     http: httpx.AsyncClient
     folder: Path
     settings: dict[str, Any]
     ray_port: int
+    head: Instance = field(init=False)
+    worker: Instance = field(init=False)
+    gateway: Instance = field(init=False)
 
     def node(self, name: str, *arguments: str) -> Instance:
         """One more node, not yet started."""
@@ -75,15 +76,17 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         patch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
         url = f"http://127.0.0.1:{settings['server']['port']}"
         async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
-            made = Cluster(None, None, None, http, folder, settings, port)  # type: ignore[arg-type]
+            made = Cluster(http, folder, settings, port)
             made.head = made.node("head", "--head", "--port", str(port), "--host", "127.0.0.1")
-            async with made.head:
-                made.worker = made.node("worker", *_joining(port))
-                async with made.worker:
-                    (folder / "gateway").mkdir()
-                    made.gateway = Instance(folder / "gateway", settings, "--ray-address", f"127.0.0.1:{port}")
-                    async with made.gateway:
-                        yield made
+            made.worker = made.node("worker", *_joining(port))
+            (folder / "gateway").mkdir()
+            made.gateway = Instance(folder / "gateway", settings, "--ray-address", f"127.0.0.1:{port}")
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(made.head)
+                for one in (made.worker, made.gateway):
+                    stack.push_async_exit(one)
+                await asyncio.gather(made.worker.start(), made.gateway.start())
+                yield made
 
 
 def _joining(port: int) -> tuple[str, ...]:

@@ -70,7 +70,8 @@ spec:
   {{- if $values.ray.autoscaler.enabled }}
   restartPolicy: Never
   {{- end }}
-  terminationGracePeriodSeconds: {{ ternary 60 (add $values.gateway.preStopSeconds $values.gateway.drainSeconds 60) $head }}
+  # A worker leaves its cluster first, which may take twice as long as its streams and ten seconds more.
+  terminationGracePeriodSeconds: {{ ternary 60 (add (mul 2 $values.gateway.drainSeconds) 10 60) $head }}
   containers:
     - name: {{ .component }}
       {{- include "loraplex.containerBase" .root | nindent 6 }}
@@ -122,13 +123,7 @@ spec:
         preStop:
           exec:
             # Serve starts this node's gateways elsewhere and sends them nothing more; their streams end before Ray does.
-            command:
-              - bash
-              - -c
-              - >-
-                ray drain-node --reason DRAIN_NODE_REASON_PREEMPTION --reason-message "the pod ends"
-                --deadline-remaining-seconds {{ add $values.gateway.preStopSeconds $values.gateway.drainSeconds }};
-                exec sleep {{ add $values.gateway.preStopSeconds $values.gateway.drainSeconds }}
+            command: [python, -m, serving.process.ray_leave, {{ $values.gateway.drainSeconds | quote }}]
       {{- end }}
       resources:
         {{- include "loraplex.resources" . | nindent 8 }}

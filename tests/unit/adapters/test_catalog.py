@@ -1,12 +1,12 @@
 """The catalog: what each change does, what it refuses, and what history says of it."""
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from adapters.catalog import Catalog
 from adapters.errors import AliasNotFound, CatalogUnavailable, RolloutConflict, VersionNotFound
@@ -33,8 +33,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/deep/state.db"
+def url(state_url: str) -> str:
+    return state_url
 
 
 @pytest.fixture
@@ -283,17 +283,23 @@ def test_threads_share_one_catalog(catalog: Catalog) -> None:
     assert {version.name for version in versions} <= catalog.snapshot().versions.keys()
 
 
-def test_a_database_without_a_catalog_says_so(tmp_path: Path) -> None:
-    catalog = Catalog(f"sqlite:///{tmp_path}/empty.db")
+def test_a_database_without_a_catalog_says_so(empty_state_url: str) -> None:
+    catalog = Catalog(empty_state_url)
     with pytest.raises(CatalogUnavailable, match="has no tables yet"):
         catalog.snapshot()
     catalog.close()
 
 
-def test_a_schema_of_the_future_is_left_alone(catalog: Catalog, url: str, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "deep" / "state.db") as connection:
-        connection.execute("UPDATE catalog_schema SET version_num = '9999'")
-    connection.close()
+def test_the_folder_of_an_embedded_database_is_made(tmp_path: Path) -> None:
+    catalog = Catalog(f"sqlite:///{tmp_path}/deep/state.db")
+    catalog.migrate()
+    assert catalog.revision() == 0
+    catalog.close()
+
+
+def test_a_schema_of_the_future_is_left_alone(catalog: Catalog) -> None:
+    with catalog.database.writing() as connection:
+        connection.execute(text("UPDATE catalog_schema SET version_num = '9999'"))
     with pytest.raises(CatalogUnavailable, match="newer than the schema"):
         catalog.migrate()
 

@@ -2,7 +2,6 @@
 
 import multiprocessing
 from itertools import pairwise
-from pathlib import Path
 
 from adapters.catalog import Catalog
 from adapters.types import ReplicaReport
@@ -25,18 +24,17 @@ def _write(url: str, writer: int) -> None:
     catalog.close()
 
 
-def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/state.db"
+def test_processes_that_write_at_once_lose_nothing(state_url: str) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["adapters.catalog", "tests.adapter_factory"])
-    writers = [context.Process(target=_write, args=(url, number)) for number in range(WRITERS)]
+    writers = [context.Process(target=_write, args=(state_url, number)) for number in range(WRITERS)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(60)
     assert [writer.exitcode for writer in writers] == [0] * WRITERS
 
-    catalog = Catalog(url)
+    catalog = Catalog(state_url)
     snapshot = catalog.snapshot()
     everything = WRITERS * CHANGES
     assert snapshot.revision == 3 * everything, "one step for every change"

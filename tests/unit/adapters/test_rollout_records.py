@@ -1,11 +1,10 @@
-"""Reports, automatic rollouts, signals and the ledger, on a real SQLite."""
+"""Reports, automatic rollouts, signals and the ledger, on real databases."""
 
 import io
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -34,8 +33,8 @@ def version(name: str) -> AdapterVersion:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    catalog = Catalog(f"sqlite:///{tmp_path}/state.db", clock=lambda: NOW)
+def catalog(state_url: str) -> Iterator[Catalog]:
+    catalog = Catalog(state_url, clock=lambda: NOW)
     catalog.migrate()
     for name in (OLD, NEW, OTHER):
         catalog.register(version(name))
@@ -231,13 +230,13 @@ def test_answers_are_forgotten_by_age_and_by_number(catalog: Catalog) -> None:
     assert kept == [3, 4, 5]
 
 
-def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+def test_a_database_of_the_first_schema_is_brought_up_to_date(empty_state_url: str) -> None:
     from alembic import command
     from alembic.config import Config
 
     from adapters.database import CATALOG_SCHEMA, Database
 
-    database = Database(f"sqlite:///{tmp_path}/old.db")
+    database = Database(empty_state_url)
     config = Config()
     config.set_main_option("script_location", str(CATALOG_SCHEMA.revisions.parent))
     config.set_main_option("path_separator", "newline")
@@ -246,7 +245,7 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
         config.attributes |= {"connection": connection, "version_table": CATALOG_SCHEMA.version_table}
         command.upgrade(config, "0001")
     database.close()
-    catalog = Catalog(f"sqlite:///{tmp_path}/old.db")
+    catalog = Catalog(empty_state_url)
     catalog.migrate()
     assert catalog.snapshot().aliases == {}
     assert catalog.snapshot().rollouts == {}

@@ -1,9 +1,8 @@
-"""Samples and their scores, on a real SQLite."""
+"""Samples and their scores, on real databases."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -40,8 +39,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path, clock: Clock) -> Iterator[Catalog]:
-    catalog = Catalog(f"sqlite:///{tmp_path}/state.db", clock=clock)
+def catalog(state_url: str, clock: Clock) -> Iterator[Catalog]:
+    catalog = Catalog(state_url, clock=clock)
     catalog.migrate()
     for name in (OLD, NEW):
         catalog.register(version(name))

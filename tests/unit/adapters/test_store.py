@@ -19,9 +19,9 @@ from tests.adapter_factory import make_adapter, make_version
 BIG = 1 << 30
 
 
-@pytest.fixture(params=["folder", "memory"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "store") if request.param == "folder" else f"memory://{tmp_path}/store"
+@pytest.fixture
+def url(artifacts_url: str) -> str:
+    return artifacts_url
 
 
 @pytest.fixture

@@ -69,6 +69,14 @@ async def test_an_error_status_is_a_failure_with_its_message(mock: Address) -> N
     assert "status 404" in next(iter(result.errors))
 
 
+async def test_a_caller_whose_request_failed_waits_before_the_next_one(mock: Address) -> None:
+    calls = [call(stream=False, model="nobody"), call(stream=False), call(stream=False)]
+    result = await run_load(mock, calls, concurrency=1, pause_after_failure_s=0.05)
+    refused, second, third = result.samples
+    assert second.started_at - (refused.started_at + refused.e2e_s) >= 0.05
+    assert third.started_at - (second.started_at + second.e2e_s) < 0.05
+
+
 async def test_a_connection_that_ends_in_the_middle_is_a_failure() -> None:
     whole = stream_bytes([b"data: %b\n\n" % orjson.dumps({"choices": [{"delta": {"content": "a"}}]})])
     async with server_that_says(whole[:-8]) as address:

@@ -97,6 +97,15 @@ def test_scrapers_and_administrators_read_the_metrics(config: GatewayConfig) -> 
             authenticator.admit_scraper(header)
 
 
+def test_while_the_scrapers_token_is_rotated_both_read_the_metrics(config: GatewayConfig) -> None:
+    authenticator = Authenticator(config, metrics_token="sk-new  sk-scrape")
+    for token in ("sk-new", "sk-scrape"):
+        assert authenticator.admit_scraper(f"Bearer {token}").name == "metrics"
+    for header in ("Bearer sk-new sk-scrape", "Bearer sk-new  sk-scrape", "Bearer sk"):
+        with pytest.raises(AuthenticationFailed):
+            authenticator.admit_scraper(header)
+
+
 def test_the_scrapers_token_is_no_key(config: GatewayConfig) -> None:
     authenticator = Authenticator(config, metrics_token="sk-scrape")
     with pytest.raises(AuthenticationFailed):

@@ -15,8 +15,8 @@ from serving.jobs.tables import SCHEMA
 from tests.knowledge_house import ALICE, BOB, open_house
 
 
-def test_jobs_train_on_files_that_another_process_keeps(tmp_path: Path) -> None:
-    state = {"url": f"sqlite:///{tmp_path}/state.db"}
+def test_jobs_train_on_files_that_another_process_keeps(tmp_path: Path, state_url: str) -> None:
+    state = {"url": state_url}
     config = parse_config(
         {
             "model": {"id": "org/base"},
@@ -25,7 +25,7 @@ def test_jobs_train_on_files_that_another_process_keeps(tmp_path: Path) -> None:
             "knowledge": {},
         }
     )
-    with open_house(tmp_path) as house:
+    with open_house(tmp_path, state_url) as house:
         own = Database(config.state.url, SCHEMA)
         own.migrate()
         desk = JobDesk(

@@ -13,9 +13,9 @@ from tests.unit.serving.jobs.test_events_file import a_job
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> Iterator[Jobs]:
-    """Records on a real SQLite."""
-    database = Database(f"sqlite:///{tmp_path}/state.db", SCHEMA)
+def jobs(state_url: str) -> Iterator[Jobs]:
+    """Records on a real database."""
+    database = Database(state_url, SCHEMA)
     database.migrate()
     yield Jobs(database)
     database.close()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,13 +17,13 @@ NOW = 10_000.0
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/state.db"
+def url(empty_state_url: str) -> str:
+    return empty_state_url
 
 
 @pytest.fixture
 def jobs(url: str) -> Iterator[Jobs]:
-    """Records on a real SQLite."""
+    """Records on a real database."""
     database = Database(url, SCHEMA)
     database.migrate()
     yield Jobs(database)

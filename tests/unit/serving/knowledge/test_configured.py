@@ -30,11 +30,11 @@ class Synced:
 
 
 @pytest.fixture
-def synced(tmp_path: Path) -> Iterator[Synced]:
+def synced(tmp_path: Path, state_url: str) -> Iterator[Synced]:
     folder = tmp_path / "rules"
     folder.mkdir()
     settings = KnowledgeSettings.model_validate({"bases": {"rules": {"sources": [{"path": str(folder)}]}}})
-    with open_house(tmp_path) as house:
+    with open_house(tmp_path, state_url) as house:
         bases = ConfiguredBases(settings, house.stores, house.documents, house.shelves, house.library)
         bases.ensure()
         yield Synced(house, bases, settings, folder)

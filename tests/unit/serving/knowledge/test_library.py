@@ -14,8 +14,8 @@ from tests.knowledge_house import ALICE, BOB, ROOT, House, open_house
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with open_house(tmp_path) as opened:
+def house(tmp_path: Path, state_url: str) -> Iterator[House]:
+    with open_house(tmp_path, state_url) as opened:
         yield opened
 
 

@@ -1,7 +1,6 @@
 """The records of documents: what replaces what, whose turn it is, and what searches see of it."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,9 +87,9 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
+def shelf(state_url: str) -> Iterator[Shelf]:
     """A shelf with a store and nothing in it."""
-    database = Database(f"sqlite:///{tmp_path}/state.db", SCHEMA)
+    database = Database(state_url, SCHEMA)
     database.migrate()
     made = Shelf(database)
     made.store()

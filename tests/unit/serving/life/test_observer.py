@@ -3,12 +3,13 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from sqlalchemy import text as sql
 
+from adapters import tables
 from adapters.catalog import Catalog
 from adapters.errors import CatalogUnavailable
 from adapters.rollout_types import Phase, RoleCounts, RolloutMark, Sample
@@ -57,8 +58,8 @@ def text(content: str, reason: str = "stop") -> FinishedText:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    catalog = Catalog(f"sqlite:///{tmp_path}/state.db")
+def catalog(state_url: str) -> Iterator[Catalog]:
+    catalog = Catalog(state_url)
     catalog.migrate()
     yield catalog
     catalog.close()
@@ -189,23 +190,26 @@ async def test_counts_are_written_whole_and_again_only_where_they_grew(observer:
     assert observer.records.totals(7)["stable"].signals["contract"] == [1, 0]
 
 
-async def test_what_could_not_be_written_is_written_later(observer: Observer, catalog: Catalog, tmp_path: Path) -> None:
+async def test_what_could_not_be_written_is_written_later(observer: Observer, catalog: Catalog) -> None:
     observer.start(shown)
     made = observer.watch(resolution(), shown())
     assert made is not None
     made.ended(record())
     answered(observer, 1)
-    catalog.close()
-    (tmp_path / "state.db").rename(tmp_path / "away.db")
+    rename_table(catalog, tables.requests.name, "away")
     with pytest.raises(CatalogUnavailable):
         await observer.flush()
     answered(observer, 2)
-    catalog.close()
-    (tmp_path / "away.db").replace(tmp_path / "state.db")
+    rename_table(catalog, "away", tables.requests.name)
     await observer.flush()
     assert observer.records.totals(7)["canary"].signals["errors"] == [1, 0]
     assert observer.records.judge("req-1", None, 1.0, None) is not None
     assert observer.records.judge("req-2", None, 1.0, None) is not None
+
+
+def rename_table(catalog: Catalog, name: str, other: str) -> None:
+    with catalog.database.writing() as connection:
+        connection.execute(sql(f"ALTER TABLE {name} RENAME TO {other}"))
 
 
 async def test_an_answer_of_a_watched_role_names_its_rollout(observer: Observer) -> None:

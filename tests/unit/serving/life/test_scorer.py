@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,8 +55,8 @@ def policy(**samples: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    catalog = Catalog(f"sqlite:///{tmp_path}/state.db")
+def catalog(state_url: str) -> Iterator[Catalog]:
+    catalog = Catalog(state_url)
     catalog.migrate()
     for name in (OLD, NEW):
         digest = name.partition("@")[2] * 8

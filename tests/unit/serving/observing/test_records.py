@@ -16,8 +16,8 @@ KEY = StateKey(QUALITY, "triage", "triage@11111111")
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/state.db", SCHEMA)
+def database(state_url: str) -> Iterator[Database]:
+    database = Database(state_url, SCHEMA)
     database.migrate()
     yield database
     database.close()

@@ -22,12 +22,12 @@ def chat(prompt: str, answer: str) -> str:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> GatewayConfig:
+def config(tmp_path: Path, state_url: str) -> GatewayConfig:
     made = parse_config(
         {
             "model": {"id": "org/base"},
             "training": {"folder": str(tmp_path / "jobs")},
-            "state": {"url": f"sqlite:///{tmp_path}/state.db"},
+            "state": {"url": state_url},
             "artifacts": {"url": str(tmp_path / "artifacts")},
             "monitoring": {},
         }

@@ -1,7 +1,6 @@
 """The signal `quality` of automatic rollouts."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,8 +27,8 @@ class Clock:
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Iterator[SampleRecords]:
-    catalog = Catalog(f"sqlite:///{tmp_path}/state.db")
+def records(state_url: str) -> Iterator[SampleRecords]:
+    catalog = Catalog(state_url)
     catalog.migrate()
     yield SampleRecords(catalog, "observer:1")
     catalog.close()

@@ -7,7 +7,7 @@ import pytest
 from serving.config import GatewayConfig, parse_config
 from serving.errors import AuthenticationFailed
 from serving.parts.check import part_problems
-from serving.parts.token import ServiceToken, token_problem
+from serving.parts.token import ServiceToken, presented_token, service_token, token_problem
 from tests.knowledge_live import key_of
 
 VARIABLE = "LORAPLEX_SERVICE_TOKEN"
@@ -32,6 +32,19 @@ def test_only_the_token_itself_is_let_in() -> None:
         with pytest.raises(AuthenticationFailed):
             token.require(header)
     ServiceToken(None).require(None)
+
+
+def test_while_the_token_is_rotated_both_are_let_in_and_the_first_is_presented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, " new old ")
+    token = ServiceToken(service_token(_config()))
+    for header in ("Bearer new", "Bearer old"):
+        token.require(header)
+    for header in ("Bearer new old", "Bearer"):
+        with pytest.raises(AuthenticationFailed):
+            token.require(header)
+    assert presented_token(_config()) == "new"
+    monkeypatch.delenv(VARIABLE)
+    assert presented_token(_config()) is None
 
 
 @pytest.mark.parametrize(

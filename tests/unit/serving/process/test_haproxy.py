@@ -94,6 +94,45 @@ def test_the_launcher_of_an_image_does_not_take_itself_for_haproxy(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == [launcher.name], "asking for the version writes nothing"
 
 
+def test_a_backend_that_ray_empties_keeps_its_servers_until_it_names_others(original: str, folder: Path) -> None:
+    empty = _rays_own(folder, replicas=0)
+    text, known = haproxy.keep_servers(original, {})
+    assert (text, [line.split()[1] for line in known["backend http-loraplex"]]) == (
+        original,
+        ["replica-0", "replica-1"],
+    )
+
+    text, known = haproxy.keep_servers(empty, known)
+    written = haproxy.rewrite(text, FRONTEND, folder / "errors")
+    assert "server replica-0 127.0.0.1:30000 check" in written
+    assert "srv_is_up(http-loraplex/replica-1)" in written
+
+    text, known = haproxy.keep_servers(_rays_own(folder, replicas=1), known)
+    assert "replica-1" not in text
+    assert len(known["backend http-loraplex"]) == 1
+
+
+def test_a_backend_that_never_had_a_server_stays_empty(folder: Path) -> None:
+    empty = _rays_own(folder, replicas=0)
+    assert haproxy.keep_servers(empty, {}) == (empty, {"backend http-loraplex": []})
+
+
+def test_what_a_backend_had_is_forgotten_with_the_backend(original: str) -> None:
+    _, known = haproxy.keep_servers(original, {})
+    assert haproxy.keep_servers("global\n    maxconn 5\n", known) == ("global\n    maxconn 5\n", {})
+
+
+def test_the_launcher_keeps_the_servers_from_one_configuration_to_the_next(original: str, tmp_path: Path) -> None:
+    config = tmp_path / "haproxy.cfg"
+    program = "from serving.process.haproxy import container_main; container_main()"
+    for text in (original, _rays_own(tmp_path, replicas=0)):
+        config.write_text(text)
+        command = [sys.executable, "-c", program, "-c", "-f", str(config)]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stderr
+    assert "server replica-1 127.0.0.1:30001 check" in config.read_text()
+
+
 def test_only_the_public_frontend_follows_the_configured_host(original: str, folder: Path) -> None:
     lines = haproxy.rewrite(original, Frontend("10.0.0.5", 80), folder / "errors").splitlines()
     binds = [line.split()[1] for line in lines if line.strip().startswith("bind ")]

@@ -6,7 +6,15 @@ import pytest
 
 from serving.config import GatewayConfig, parse_config
 from serving.errors import ConfigInvalid
-from serving.process.place import PEER_HOST, PEER_PORT, REPLICA, peer_address, replica_name
+from serving.process.place import (
+    PEER_HOST,
+    PEER_PORT,
+    RAY_CLUSTER,
+    REPLICA,
+    cluster_replica,
+    peer_address,
+    replica_name,
+)
 
 MANY = {"services": {"control": {"url": "http://127.0.0.1:9"}}}
 
@@ -48,6 +56,13 @@ def test_one_address_that_the_api_has_is_the_peers_too() -> None:
     keys = [{"name": "a", "hash": "sha256:" + "0" * 64}]
     assert peer_address(_config(**MANY, server={"host": "10.0.0.7"}, api_keys=keys))[0] == "10.0.0.7"
     assert peer_address(_config(**MANY, server={"host": "0.0.0.0"}, api_keys=keys))[0] == "127.0.0.1"  # noqa: S104
+
+
+def test_the_replicas_of_two_clusters_that_share_a_state_have_different_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(RAY_CLUSTER, raising=False)
+    assert cluster_replica(1) == "replica-1"
+    monkeypatch.setenv(RAY_CLUSTER, "loraplex-raycluster-x7k2p")
+    assert cluster_replica(1) == "loraplex-raycluster-x7k2p-1"
 
 
 @pytest.mark.parametrize("port", ["http", "65536", "-1"])
