@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from adapters import tables
 from adapters.errors import CatalogUnavailable
@@ -40,6 +41,8 @@ class Database:
         self._url = _parse(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         self._engine = _make_engine(self._url, is_sqlite=self._is_sqlite)
+        self._closed = False
+        event.listen(self._engine, "checkin", self._keep_none)
 
     @property
     def shown_url(self) -> str:
@@ -115,8 +118,13 @@ class Database:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; one that another thread is using, when it is done with it."""
+        self._closed = True
         self._engine.dispose()
+
+    def _keep_none(self, _connection: Any, entry: ConnectionPoolEntry) -> None:
+        if self._closed:
+            entry.invalidate()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -124,7 +124,8 @@ class S3Server:
     def _storage_arguments(self) -> Iterator[str]:
         yield from ("-filer", f"-dir={self._folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1")
         yield from ("-master.telemetry=false", f"-filer.localSocket={self._folder / 'filer.sock'}")
-        yield from ("-master.volumeSizeLimitMB=64", "-volume.max=100", "-volume.minFreeSpacePercent=0")
+        # Every bucket takes several volumes; where they run out, the server answers 500.
+        yield from ("-master.volumeSizeLimitMB=64", "-volume.max=2000", "-volume.minFreeSpacePercent=0")
         for part in ("master", "volume", "filer"):
             yield f"-{part}.port={self._ports[part]}"
             yield f"-{part}.port.grpc={self._ports[f'{part}.grpc']}"

@@ -82,6 +82,7 @@ class GatewayMiddleware:
             return message
 
         try:
+            _check_address(scope)
             _check_length(context, limit)
             self._authenticate(scope, context)
             await self._app(scope, receive_limited, send_labelled)
@@ -113,6 +114,14 @@ class GatewayMiddleware:
         # A second status is impossible: the server closes the connection of an answer that was left unfinished.
         if not context.answering:
             await send_error(send, error)
+
+
+def _check_address(scope: Scope) -> None:
+    # No id holds one, and PostgreSQL takes none in a text.
+    if "\x00" in scope["path"]:
+        raise RouteNotFound("Invalid URL: it holds a NUL character.")
+    if b"%00" in scope.get("query_string", b""):
+        raise InvalidRequest("The query of the URL holds a NUL character.")
 
 
 def _check_length(context: RequestContext, limit: int) -> None:

@@ -37,6 +37,12 @@ async def test_an_unknown_url(gateway: RunningGateway, path: str) -> None:
     await _expect(gateway, 404, "model_not_found" if path == "/v1/models/" else "unknown_url", "GET", path)
 
 
+@pytest.mark.parametrize("path", ["/v1/files/file%00", "/admin/v1/adapters/a%00b", "/v1/fine_tuning/jobs/%00"])
+async def test_no_id_holds_a_character_that_a_database_refuses(gateway: RunningGateway, path: str) -> None:
+    await _expect(gateway, 404, "unknown_url", "GET", path)
+    await _expect(gateway, 400, "invalid_request", "GET", "/v1/files?after=a%00b")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [

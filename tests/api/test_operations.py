@@ -38,6 +38,12 @@ def test_the_page_has_commands(section: str) -> None:
     assert list(lines_of(section))
 
 
+def test_every_runbook_is_in_the_table() -> None:
+    pages = {path.name for path in (ROOT / "docs" / "runbooks").glob("*.md")}
+
+    assert set(re.findall(r"\(runbooks/(\w+\.md)\)", PAGE)) == pages
+
+
 async def test_what_the_page_says_for_three_in_the_morning_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

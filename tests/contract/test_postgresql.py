@@ -339,3 +339,15 @@ def test_a_reader_sees_one_moment_while_others_write(state_url: str) -> None:
     assert catalog.revision() == before + 1
     catalog.close()
     other.close()
+
+
+def test_a_connection_in_use_while_its_database_is_closed_is_closed_after(state_url: str) -> None:
+    catalog = Catalog(state_url)
+    catalog.migrate()
+    with catalog.database.reading() as connection:
+        driver = connection.connection.dbapi_connection
+        catalog.close()
+        assert connection.execute(select(tables.state.c.revision)).scalar_one() == 0
+    assert driver is not None
+    with pytest.raises(Exception, match="closed"):
+        driver.cursor()

@@ -72,6 +72,11 @@ async def test_it_serves_the_same_versions_documents_and_answers(
     assert "4 adapter versions, 7 files, 3 documents with their vectors, 2 job folders" in told
     async with live_installation(file) as running:
         assert await running.picture() == picture
+    # The index is open nowhere now, and read without a gateway.
+    again = ["backup", "-c", str(file), "--to", backups, "--gateway", "http://127.0.0.1:9"]
+    done = await asyncio.to_thread(CliRunner().invoke, build_app("backup"), again)
+    assert done.exit_code == 0, done.output
+    assert "4 adapter versions, 7 files, 3 documents with their vectors" in done.stdout
 
 
 async def test_it_goes_on_from_where_the_original_was(

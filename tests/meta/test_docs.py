@@ -141,3 +141,12 @@ def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
     targets = [link.partition("#")[0] for link in _LINK.findall(_text(path)) if "://" not in link]
 
     assert [target for target in targets if target and not (path.parent / target).exists()] == []
+
+
+def test_every_test_that_the_page_of_services_names_is_there() -> None:
+    page = _text(ROOT / "docs" / "services.md")
+    files = set(re.findall(r"tests/[\w/]+\.py", page))
+    written = "".join(_text(ROOT / file) for file in files)
+    names = set(re.findall(r"\btest_\w+\b(?!\.py)", page))
+    assert len(names) > 9
+    assert {name for name in names if f"def {name}(" not in written} == set()

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,19 @@ def test_a_container_that_is_too_small_is_told(tmp_path: Path, namespace: list[s
     assert "may open 512 files" in messages
 
 
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process may open as many as it takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    except ValueError:
+        pytest.skip(f"this process may open {hard} files at most")
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
 def test_a_machine_with_enough_of_everything_is_well(tmp_path: Path) -> None:
     if shutil.disk_usage("/dev/shm").total < 2**30:
         pytest.skip("this machine has little shared memory itself")
