@@ -195,6 +195,17 @@ def test_clients_are_those_that_the_values_name() -> None:
     assert not network.lets(NEIGHBOUR, gateway, HTTP)
 
 
+@pytest.mark.parametrize("name", [EVERYTHING, "deployment"])
+def test_the_migrations_policy_is_there_before_they_run_and_knows_the_new_database(name: str) -> None:
+    manifests = world(name)
+    job = only(manifests, "Job", "trial-loraplex-migrations")["metadata"]["annotations"]
+    policy = only(manifests, "NetworkPolicy", "trial-loraplex-migrations")["metadata"]["annotations"]
+
+    assert policy["helm.sh/hook"] == job["helm.sh/hook"]
+    assert int(policy["helm.sh/hook-weight"]) < int(job["helm.sh/hook-weight"])
+    assert policy["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+
+
 def test_only_the_parts_that_read_the_database_reach_it() -> None:
     network = _network("deployment-keda")
 

@@ -74,8 +74,10 @@ def test_migrations_have_the_certificates_that_the_databases_address_names_and_n
     pod = _pod(render(values), "Job/trial-loraplex-migrations")
     (container,) = pod["containers"]
 
-    assert mounts[0] in container["volumeMounts"] and mounts[1] not in container["volumeMounts"]
-    assert volumes[0] in pod["volumes"] and volumes[1] not in pod["volumes"]
+    assert mounts[0] in container["volumeMounts"]
+    assert mounts[1] not in container["volumeMounts"]
+    assert volumes[0] in pod["volumes"]
+    assert volumes[1] not in pod["volumes"]
 
 
 @pytest.mark.parametrize("name", ["rayservice", "rayservice-everything", "example-several-nodes"])
@@ -87,7 +89,8 @@ def test_every_node_of_a_ray_cluster_is_the_same_to_the_cloud(name: str) -> None
         if label.startswith("RayService/")
     }
 
-    assert len(accounts) >= 2 and set(accounts.values()) == {"trial-loraplex"}, accounts
+    assert len(accounts) >= 2
+    assert set(accounts.values()) == {"trial-loraplex"}, accounts
 
 
 def test_kuberay_makes_the_heads_identity_where_nobody_else_has() -> None:
