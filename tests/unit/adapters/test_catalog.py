@@ -324,6 +324,7 @@ def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
         ("sqlite://", "in memory"),
         ("sqlite:///:memory:", "in memory"),
         ("mysql://somewhere/db", "only sqlite and postgresql"),
+        ("postgresql+psycopg2://somewhere/db", r"only psycopg can be used; write `postgresql://…`"),
         ("not a url", "not a database URL"),
     ],
 )
