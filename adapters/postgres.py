@@ -4,7 +4,6 @@ A server that refuses or hangs up is noticed at once. One that holds still, or a
 keep a caller waiting for hours: the driver by itself has no limit for an answer.
 """
 
-import os
 import re
 import zlib
 from collections.abc import Generator, Iterator
@@ -97,7 +96,8 @@ def given_options(url: URL) -> str:
     """
     given = url.query.get("options")
     if given is None:
-        return os.environ.get("PGOPTIONS", "")
+        defaults = {one.keyword: one.val for one in psycopg.pq.Conninfo.get_defaults()}
+        return (defaults[b"options"] or b"").decode()
     return " ".join(given) if isinstance(given, tuple) else given
 
 
