@@ -154,6 +154,10 @@ def _parse(url: str) -> URL:
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
         raise CatalogUnavailable(f"`state.url` names {backend}; only sqlite and postgresql are supported")
+    if backend == "postgresql" and parsed.drivername != "postgresql+psycopg":
+        raise CatalogUnavailable(
+            f"`state.url` names the driver {parsed.drivername}, and only psycopg can be used; write `postgresql://…`"
+        )
     if backend == "sqlite":
         if not parsed.database or parsed.database == ":memory:":
             raise CatalogUnavailable("`state.url` names a database in memory, which forgets; give SQLite a file")

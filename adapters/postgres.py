@@ -23,8 +23,8 @@ GRACE_S = 2.0
 """How much longer than the server itself we wait for an answer, before the connection is given up."""
 _MIGRATION_S = 3600
 _LOCKS = 0x6C6F7261  # "lora": one number that every Loraplex process agrees on
-_STATEMENT_TIMEOUT = re.compile(r"statement_timeout\s*=\s*(\d+)(ms|s|min)?(?=\s|$)")
-_UNITS = {None: 0.001, "ms": 0.001, "s": 1.0, "min": 60.0}
+_STATEMENT_TIMEOUT = re.compile(r"statement_timeout\s*=\s*(\d+)(ms|s|min|h|d)?(?=\s|$)")
+_UNITS = {None: 0.001, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -54,8 +54,8 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 def make_engine(url: URL) -> Engine:
     """An engine whose connections have limits. Connects to nothing yet."""
-    options = _text(url.query.get("options"))
-    # A later option wins over an earlier one: what the URL says goes last.
+    options = given_options(url)
+    # A later option wins over an earlier one: what the operator says goes last.
     limits = (
         f"-c statement_timeout={STATEMENT_TIMEOUT_S}s -c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT_S}s"
     )
@@ -89,6 +89,18 @@ def make_engine(url: URL) -> Engine:
     return engine
 
 
+def given_options(url: URL) -> str:
+    """What the operator tells the server at a connection: in the URL, else by libpq's ``PGOPTIONS``.
+
+    libpq itself would leave the variable aside where a connection has options of ours.
+    """
+    given = url.query.get("options")
+    if given is None:
+        defaults = {one.keyword: one.val for one in psycopg.pq.Conninfo.get_defaults()}
+        return (defaults[b"options"] or b"").decode()
+    return " ".join(given) if isinstance(given, tuple) else given
+
+
 def take_turn(connection: Connection, of: str) -> None:
     """Wait until no other transaction that took this turn is in progress; it ends with the transaction.
 
@@ -119,7 +131,3 @@ def _statement_timeout_s(options: str) -> float | None:
         return float(STATEMENT_TIMEOUT_S)
     number, unit = found[-1]
     return int(number) * _UNITS[unit or None] or None
-
-
-def _text(value: str | tuple[str, ...] | None) -> str:
-    return " ".join(value) if isinstance(value, tuple) else value or ""

@@ -1,5 +1,6 @@
 """The tables of one library or application, which share a database with those of others, and their revisions."""
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, inspect
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_ALEMBIC = threading.Lock()
+"""Alembic keeps what it is doing in variables of its modules: one migration at a time in a process."""
 
 
 class SchemaRefused(Exception):
@@ -75,7 +78,8 @@ class Schema:
     def upgrade(self, connection: Connection, to: str = "head") -> Moved:
         """Bring the tables up, inside the connection's transaction. Raises SchemaRefused."""
         before = self.current(connection)
-        command.upgrade(self._config(connection), to)
+        with _ALEMBIC:
+            command.upgrade(self._config(connection), to)
         after = self.current(connection)
         assert after is not None  # noqa: S101
         if to in ("head", self.head):
@@ -85,8 +89,10 @@ class Schema:
     def make_anew(self, connection: Connection, revision: str) -> None:
         """Drop the tables with what is in them, and make them as they were at ``revision``. Raises SchemaRefused."""
         if self.current(connection) is not None:
-            command.downgrade(self._config(connection), "base")
-        command.upgrade(self._config(connection), revision)
+            with _ALEMBIC:
+                command.downgrade(self._config(connection), "base")
+        with _ALEMBIC:
+            command.upgrade(self._config(connection), revision)
 
     def _check(self, connection: Connection, revision: str) -> None:
         """Refuse what says that it is up to date and is not: queries on it would fail one by one."""

@@ -86,7 +86,8 @@ class Knowledge:
         except Exception as error:
             reporter.failed(f"{error}" or type(error).__name__)
             raise
-        self._turn = Turn(plain, "knowledge", reporter, self._service.start_writing)
+        service = self._service
+        self._turn = Turn(plain, "knowledge", reporter, service.start_writing, meanwhile=service.look_again)
         await self._turn.begin()
 
     async def handle(self, request: PlainRequest) -> PlainResponse:

@@ -40,6 +40,8 @@ class Relay:
         if scope["type"] != "http":
             return
         body = await _read_body(receive)
+        if body is None:
+            return
         path = scope.get("root_path", "") + scope["path"] if _is_mounted(scope) else scope["path"]
         request: PlainRequest = (scope["method"], path, scope["query_string"], _headers(scope), body)
         try:
@@ -78,12 +80,13 @@ def unavailable(to: str) -> PlainResponse:
     return row.status, headers, orjson.dumps(error_body(error))
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> bytes | None:
+    """The whole body; None where the caller left before its end, and nobody waits for an answer."""
     parts: list[bytes] = []
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            break
+            return None
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             break

@@ -118,6 +118,10 @@ class KnowledgeService:
         """
         await asyncio.to_thread(self._start_reading)
 
+    async def look_again(self) -> None:
+        """Show what the process that writes has changed since. Raises CatalogUnavailable."""
+        await asyncio.to_thread(self._publisher.everything)
+
     async def start_writing(self) -> None:
         """Be the one that writes, after :meth:`start_reading`, once no other does. Raises CatalogUnavailable."""
         await asyncio.to_thread(self._start_writing)

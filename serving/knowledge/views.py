@@ -96,9 +96,10 @@ class Publisher:
                 self._views.put(record, self._documents.served(store_id))
 
     def everything(self) -> None:
-        """Show all stores. Raises CatalogUnavailable."""
-        for record in self._stores.all():
-            self.store(record.id)
+        """Show all stores, and none that another process has deleted. Raises CatalogUnavailable."""
+        there = [record.id for record in self._stores.all()]
+        for store_id in (*there, *self._views.ids().difference(there)):
+            self.store(store_id)
 
 
 class Views:
@@ -120,6 +121,10 @@ class Views:
     def drop(self, store_id: str) -> None:
         """Show a store no more."""
         self._views.pop(store_id, None)
+
+    def ids(self) -> set[str]:
+        """Which stores are shown."""
+        return set(self._views)
 
     def get(self, store_id: str) -> StoreView | None:
         """One store's view."""

@@ -45,7 +45,7 @@ _OWN = frozenset((b"x-request-id", b"date", b"server"))
 
 
 class PartClient:
-    """Asks one other process. Connections are kept; a request is never sent twice.
+    """Asks one other process. Connections are kept; one that breaks before an answer has GET and DELETE sent once more.
 
     Args:
         url: its address, without a path.
@@ -124,8 +124,9 @@ class RemoteParts:
             client = self._client(services.control.url)
             self.control = Relay(client.call, timeout_s=control_timeout_s(config))
         if services.knowledge is not None:
-            client = self._client(services.knowledge.url, token)
-            self.knowledge = RemoteKnowledge(client.search, client.call, client.metrics_text)
+            # Generations wait for searches: they have connections of their own, which no upload holds.
+            searching, handing = self._client(services.knowledge.url, token), self._client(services.knowledge.url)
+            self.knowledge = RemoteKnowledge(searching.search, handing.call, searching.metrics_text)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -5,6 +5,7 @@ one has the turn until then. So nothing waits here for the turn but the work its
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from serving.parts.sole import SoleProcess, turn_of
@@ -12,15 +13,35 @@ from serving.parts.token import Part
 from serving.process.orders import Orders
 from serving.process.reports import Reporter
 
+MEANWHILE_S = 5.0
+"""How often one that waits looks at what the other has changed, in seconds."""
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[], Awaitable[None]]
+
 
 class Turn:
     """One deployment's.
 
     Args:
         start: begins the work; called once, when the turn is ours.
+        meanwhile: called now and then until it is; what it raises is logged.
+        meanwhile_s: see MEANWHILE_S.
     """
 
-    def __init__(self, orders: Orders, part: Part, reporter: Reporter, start: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        orders: Orders,
+        part: Part,
+        reporter: Reporter,
+        start: Work,
+        *,
+        meanwhile: Work | None = None,
+        meanwhile_s: float = MEANWHILE_S,
+    ) -> None:
+        self._meanwhile = meanwhile
+        self._meanwhile_s = meanwhile_s
         self._sole = SoleProcess(turn_of(orders.config.state.url, part), part)
         self._reporter = reporter
         self._start = start
@@ -54,5 +75,18 @@ class Turn:
         await self._sole.end()
 
     async def _begin_later(self) -> None:
-        await self._sole.begin(self._reporter.progress)
+        looking = asyncio.create_task(self._look())
+        try:
+            await self._sole.begin(self._reporter.progress)
+        finally:
+            looking.cancel()
+            await asyncio.wait({looking})
         await self._start()
+
+    async def _look(self) -> None:
+        while self._meanwhile is not None:
+            await asyncio.sleep(self._meanwhile_s)
+            try:
+                await self._meanwhile()
+            except Exception:
+                logger.warning("what the other process has changed cannot be read now", exc_info=True)

@@ -43,7 +43,10 @@ class PostgresTurn:
     """An advisory lock of a session: it lasts as long as the connection. Not to be had through a transaction pooler."""
 
     def __init__(self, url: URL, name: str) -> None:
-        options = " ".join(f"-c {setting}" for setting in _SILENT)
+        from adapters.postgres import given_options
+
+        silent = " ".join(f"-c {setting}" for setting in _SILENT)
+        options = f"{silent} {given_options(url)}".strip()
         arguments = {"connect_timeout": _CONNECT_S, "tcp_user_timeout": _CONNECT_S * 1000, "options": options}
         plain = url.get_driver_name() if "+" in url.drivername else "psycopg"
         full = url.set(drivername=f"postgresql+{plain}")

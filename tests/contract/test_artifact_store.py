@@ -13,6 +13,7 @@ from adapters.base_model import BaseModelSpec
 from adapters.digest import digest_folder
 from adapters.errors import ArtifactCorrupt, StoreUnavailable
 from adapters.layout import CONFIG, WEIGHTS
+from adapters.s3 import BoundedS3FileSystem
 from adapters.sources import fetch_source
 from adapters.store import ArtifactStore
 from serving.config import ArtifactSettings
@@ -112,6 +113,13 @@ def test_an_adapter_that_was_replaced_at_its_source_is_read_anew(
         digests.append((digest_folder(source), digest_folder(made)))
     assert [got for got, _ in digests] == [made for _, made in digests]
     assert digests[0] != digests[1]
+
+
+def test_the_parts_of_a_large_adapter_have_time_for_a_slow_line() -> None:
+    filesystem = BoundedS3FileSystem(anon=True)
+    part, line = 50 * 1024 * 1024, 12e6 / 8
+    assert filesystem.longest_call_s(part) > filesystem.max_concurrency * part / line
+    assert filesystem.longest_call_s(0) == 45
 
 
 # Rights

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -20,6 +21,7 @@ from adapters.catalog import Catalog
 from adapters.catalog_rows import version_values
 from adapters.database import Database
 from adapters.errors import CatalogUnavailable
+from adapters.postgres import BoundedConnection
 from adapters.rollout_records import RolloutRecords
 from adapters.rollout_types import AnsweredRequest, Phase
 from adapters.schema import Moved, Schema
@@ -146,6 +148,24 @@ def test_the_password_may_stand_in_the_environment(url: str, monkeypatch: pytest
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     assert catalog.revision() == 0
     catalog.close()
+
+
+def test_what_the_environment_tells_the_server_holds_beside_our_limits(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = "SELECT current_setting('search_path'), current_setting('statement_timeout')"
+    for options, in_url, expected in (
+        ("-c search_path=elsewhere", "", ("elsewhere", "10s")),
+        ("-c statement_timeout=2h -c search_path=elsewhere", "", ("elsewhere", "2h")),
+        ("-c search_path=elsewhere", "?options=-c%20search_path%3Dhere", ("here", "10s")),
+    ):
+        monkeypatch.setenv("PGOPTIONS", options)
+        database = Database(url + in_url)
+        with database.reading() as connection:
+            assert tuple(connection.execute(text(shown)).one()) == expected
+            driver = cast("BoundedConnection", connection.connection.dbapi_connection)
+            assert driver.answer_timeout_s == (7202.0 if "2h" in options else 12.0)
+        database.close()
 
 
 # A server that goes away

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -310,6 +311,18 @@ def test_migrating_twice_keeps_everything(catalog: Catalog) -> None:
     assert catalog.snapshot() is before
 
 
+def test_threads_may_migrate_databases_at_once(tmp_path: Path) -> None:
+    def migrated(number: int) -> int:
+        catalog = Catalog(f"sqlite:///{tmp_path}/{number}.db")
+        catalog.migrate()
+        revision = catalog.revision()
+        catalog.close()
+        return revision
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(migrated, range(8))) == [0] * 8
+
+
 def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_text("certainly not a database, but long enough to look like a file")
     catalog = Catalog(f"sqlite:///{tmp_path}/state.db")
@@ -324,6 +337,7 @@ def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
         ("sqlite://", "in memory"),
         ("sqlite:///:memory:", "in memory"),
         ("mysql://somewhere/db", "only sqlite and postgresql"),
+        ("postgresql+psycopg2://somewhere/db", r"only psycopg can be used; write `postgresql://…`"),
         ("not a url", "not a database URL"),
     ],
 )

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from serving.api.wire import CONTEXT, open_context
 from serving.relay import PlainRequest, PlainResponse, Relay, answer
@@ -85,3 +85,27 @@ async def test_a_process_that_does_not_answer_is_not_waited_for_longer_than_the_
 
     async with _client(Relay(never, timeout_s=0.05)) as client:
         assert (await client.get("/admin/v1/echo")).status_code == 503
+
+
+async def test_a_body_that_its_caller_never_finished_is_not_handed_over() -> None:
+    asked: list[PlainRequest] = []
+
+    async def call(request: PlainRequest) -> PlainResponse:
+        asked.append(request)
+        return 200, [], b""
+
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"half", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {"type": "http", "method": "POST", "path": "/v1/files", "query_string": b"", "headers": []}
+    await Relay(call, timeout_s=5)(scope, receive, send)
+    assert (asked, sent) == ([], [])

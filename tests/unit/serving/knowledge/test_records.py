@@ -167,6 +167,21 @@ def test_a_view_of_which_nobody_knows_is_shown_anew(shelf: Shelf) -> None:
     assert shelf.seen() == {"one"}
 
 
+def test_what_another_process_has_changed_is_seen_at_the_next_look(shelf: Shelf) -> None:
+    shelf.store("other", "other")
+    shelf.complete(shelf.attach("a"))
+    shelf.publisher.document("vs", "a")
+    assert shelf.seen() == {"a"}
+    shelf.stores.delete("other")
+    shelf.documents.set_attributes(shelf.now("a").id, {}, frozenset({"hr"}))
+    assert shelf.views.find("other", EVERYTHING) is not None
+    shelf.publisher.everything()
+    assert shelf.views.find("other", EVERYTHING) is None
+    view = shelf.views.get("vs")
+    assert view is not None
+    assert [one.labels for one in view.seen()[2].values()] == [frozenset({"hr"})]
+
+
 def test_leftovers_are_the_editions_that_no_document_has(shelf: Shelf) -> None:
     shelf.complete(shelf.attach("one"))
     shelf.complete(shelf.attach("one"))

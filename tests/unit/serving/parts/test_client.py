@@ -20,6 +20,7 @@ from serving.knowledge.protocol import SearchRequest, SearchResult
 from serving.parts.app import PartApi
 from serving.parts.client import RemoteParts
 from tests.integration.instance import free_port
+from tests.lifecycle import until
 from tests.live import served
 
 TOKEN = "a long random text"
@@ -61,13 +62,21 @@ class Part:
     def __init__(self, outcome: SearchResult | KnowledgeError = SearchResult(())) -> None:  # noqa: B008
         self.outcome = outcome
         self.asked: list[SearchRequest] = []
+        self.held = 0
+        self.free = asyncio.Event()
         self.app = Starlette(
             routes=[
                 Route("/admin/packed", _packed),
                 Route("/admin/elsewhere", _elsewhere),
+                Route("/v1/slow", self._slow),
                 Route("/admin/{rest:path}", _echo, methods=["GET", "POST"]),
             ]
         )
+
+    async def _slow(self, request: Request) -> Response:
+        self.held += 1
+        await self.free.wait()
+        return Response()
 
     async def search(self, request: SearchRequest) -> SearchResult:
         self.asked.append(request)
@@ -140,6 +149,19 @@ async def test_what_a_search_raises_there_is_raised_here(error: KnowledgeError) 
     assert str(caught.value) == str(error)
 
 
+async def test_a_search_does_not_wait_for_what_else_is_asked_of_the_knowledge() -> None:
+    part = Part()
+    async with _connected(part) as (remote, _, _):
+        assert remote.knowledge is not None
+        app = httpx.ASGITransport(remote.knowledge.app)
+        async with httpx.AsyncClient(transport=app, base_url="http://gateway", timeout=60) as client:
+            asking = [asyncio.create_task(client.get("/v1/slow")) for _ in range(80)]
+            await until(lambda: part.held >= 64, "as many requests as there are connections")
+            assert await asyncio.wait_for(_search(remote), 10) == part.outcome
+            part.free.set()
+            assert {one.status_code for one in await asyncio.gather(*asking)} == {200}
+
+
 async def test_nobody_searches_in_the_name_of_others_without_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     part = Part()
     async with _connected(part) as (_, url, _), httpx.AsyncClient(base_url=url, trust_env=False) as http:
@@ -166,8 +188,6 @@ async def test_a_part_that_is_not_ready_says_so_and_becomes_ready() -> None:
         api.begin(part, part.metrics_text)
         assert (await http.get("/readyz")).json() == {"status": "ready"}
         assert (await http.get("/metrics")).text == "# metrics\n"
-        header = {"authorization": f"Bearer {TOKEN}"}
-        assert (await http.post("/internal/v1/search", content=b"{}", headers=header)).status_code == 503
         api.end()
         assert "it is stopping" in (await http.get("/readyz")).text
 
@@ -181,6 +201,18 @@ async def test_metrics_are_for_administrators_and_scrapers_where_keys_are_asked_
         assert (await http.get("/metrics")).status_code == 401
         assert remote.knowledge is not None
         assert await remote.knowledge.metrics_text() == b"# metrics\n"
+
+
+async def test_a_control_process_has_no_way_around_the_key_for_its_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LORAPLEX_SERVICE_TOKEN")
+    monkeypatch.setenv("SCRAPERS", "theirs")
+    api, part = PartApi(_config(metrics={"token_env": "SCRAPERS"}), "control"), Part()
+    api.begin(part, part.metrics_text)
+    async with served(api.app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        assert (await http.get("/metrics")).status_code == 401
+        assert (await http.get("/internal/v1/metrics")).status_code == 404
+        assert (await http.post("/internal/v1/search", content=b"{}")).status_code == 404
+        assert (await http.get("/metrics", headers={"authorization": "Bearer theirs"})).text == "# metrics\n"
 
 
 async def test_a_body_over_the_limit_is_refused() -> None:

@@ -1,6 +1,7 @@
 """A new cluster beside the old one: its parts come up at once, and work when the old ones have ended."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,11 @@ class Work:
             raise self._error
 
 
-def _turn(folder: Path, work: Work) -> Turn:
+def _turn(folder: Path, work: Work, meanwhile: Callable[[], Awaitable[None]] | None = None) -> Turn:
     state = {"url": f"sqlite:///{folder}/state.db"}
     config = parse_config({"model": {"id": "org/tiny"}, "engine": {"kind": "fake"}, "state": state})
-    return Turn(Orders.for_cluster(config), "control", Reporter(None, "control"), work.start)
+    orders, reporter = Orders.for_cluster(config), Reporter(None, "control")
+    return Turn(orders, "control", reporter, work.start, meanwhile=meanwhile, meanwhile_s=0.01)
 
 
 async def test_the_second_is_up_at_once_and_begins_when_the_first_has_ended(tmp_path: Path) -> None:
@@ -42,6 +44,30 @@ async def test_the_second_is_up_at_once_and_begins_when_the_first_has_ended(tmp_
     await first.give_back()
     await asyncio.wait_for(new.begun.wait(), 10)
     second.require()
+    await second.end()
+    await second.give_back()
+
+
+async def test_one_that_waits_looks_again_and_again_at_what_the_other_changes(tmp_path: Path) -> None:
+    looks: list[str] = []
+    thrice = asyncio.Event()
+
+    async def look() -> None:
+        looks.append("looked")
+        if len(looks) == 1:
+            raise RuntimeError("the database is away")
+        if len(looks) == 3:
+            thrice.set()
+
+    first, work = _turn(tmp_path, Work(), look), Work()
+    second = _turn(tmp_path, work, look)
+    await first.begin()
+    await second.begin()
+    await asyncio.wait_for(thrice.wait(), 10)
+    second.require()
+    await first.end()
+    await first.give_back()
+    await asyncio.wait_for(work.begun.wait(), 10)
     await second.end()
     await second.give_back()
 
