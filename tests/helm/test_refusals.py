@@ -81,6 +81,18 @@ _BY_CHECK: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"gateway": {"strategy": {"maxSurge": 0, "maxUnavailable": "0%"}}},
         "gateway.strategy: maxSurge and maxUnavailable are both 0",
     ),
+    (_STANDALONE, {"postgresql": {"url": "postgresql+psycopg://db/x"}}, "keeps its state in a file on storage.state"),
+    (_STANDALONE, {"postgresql": {"bundled": {"enabled": True}}}, "postgresql: the topology `standalone` keeps its"),
+    (
+        _DEPLOYMENT,
+        {"ray": {"serveAutoscaling": {"enabled": True}}},
+        "ray.serveAutoscaling.enabled: goes with topology: rayservice, and the topology is `deployment`",
+    ),
+    (
+        _RAY,
+        {"gateway": {"replicas": 4}, "ray": {"serveAutoscaling": {"enabled": True}}},
+        "gateway.replicas: is 4, and ray.serveAutoscaling decides the number",
+    ),
     (_STANDALONE, {"gateway": {"replicas": 2}}, "gateway.replicas: the topology `standalone` is one pod"),
     (
         _DEPLOYMENT,

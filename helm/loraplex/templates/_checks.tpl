@@ -44,6 +44,9 @@
 {{- if gt (int .Values.gateway.replicas) 1 -}}
 {{- fail "gateway.replicas: the topology `standalone` is one pod with its own state; set 1, or topology: deployment." -}}
 {{- end -}}
+{{- if or .Values.postgresql.url .Values.postgresql.bundled.enabled .Values.postgresql.existingSecret.name -}}
+{{- fail "postgresql: the topology `standalone` keeps its state in a file on storage.state; remove what it says, or set topology: deployment." -}}
+{{- end -}}
 {{- else -}}
 {{- $state := dig "state" "url" "" $config -}}
 {{- if and $state (or .Values.postgresql.url .Values.postgresql.bundled.enabled) -}}
@@ -65,6 +68,12 @@
 {{- if not (or $artifacts .Values.objectStore.url) -}}
 {{- fail (printf "objectStore.url: is empty, and the topology `%s` shares its artifacts among pods; give one such as s3://bucket/loraplex." .Values.topology) -}}
 {{- end -}}
+{{- end -}}
+{{- if and (ne .Values.topology "rayservice") .Values.ray.serveAutoscaling.enabled -}}
+{{- fail (printf "ray.serveAutoscaling.enabled: goes with topology: rayservice, and the topology is `%s`; remove it (`deployment` scales by autoscaling.type)." .Values.topology) -}}
+{{- end -}}
+{{- if and (eq .Values.topology "rayservice") .Values.ray.serveAutoscaling.enabled (ne (int .Values.gateway.replicas) 1) -}}
+{{- fail (printf "gateway.replicas: is %d, and ray.serveAutoscaling decides the number; remove one of the two (ray.serveAutoscaling.minReplicas is the least)." (int .Values.gateway.replicas)) -}}
 {{- end -}}
 {{- if and (eq .Values.topology "rayservice") .Values.ray.serveAutoscaling.enabled (gt (int .Values.ray.serveAutoscaling.minReplicas) (int .Values.ray.serveAutoscaling.maxReplicas)) -}}
 {{- fail "ray.serveAutoscaling: minReplicas is more than maxReplicas." -}}
