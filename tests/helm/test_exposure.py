@@ -70,7 +70,7 @@ def test_nginx_neither_buffers_a_stream_nor_cuts_it_off() -> None:
     ("controller", "limits"),
     [
         ("nginx", ["proxy-read-timeout", "proxy-send-timeout"]),
-        ("haproxy", ["timeout-server", "timeout-client"]),
+        ("haproxy", ["timeout-server"]),
         ("alb", ["load-balancer-attributes"]),
     ],
 )
@@ -82,6 +82,20 @@ def test_every_controllers_limit_is_above_the_gateways(controller: str, limits: 
 
     for limit in limits:
         assert _seconds(found[limit].rpartition("=")[2]) > timeout_s
+
+
+def test_haproxy_is_told_what_it_reads_from_an_ingress_and_no_more() -> None:
+    # Its other limits hold for the whole controller, and it reads them from its own ConfigMap.
+    assert list(_annotations("haproxy", request_timeout_s=600)) == ["haproxy.org/timeout-server"]
+
+
+@pytest.mark.parametrize("own", [{"type": "LoadBalancer"}, {"port": 8080}, {"annotations": {"a": "b"}}])
+def test_a_service_that_kuberay_makes_takes_no_values(own: dict[str, Any]) -> None:
+    values = merged(BASE, SHARED, {"topology": "rayservice", "service": own})
+
+    assert "service: KubeRay makes the Service of the topology `rayservice`, trial-loraplex-serve-svc at" in refusal(
+        values
+    )
 
 
 def test_annotations_of_the_operators_own_win_and_another_controller_gets_no_others() -> None:

@@ -92,7 +92,7 @@ def _uses(sender: Place, service: str) -> bool:
     users = {
         "control": {"gateway"},
         "knowledge": {"gateway", "control"},
-        "milvus": {"knowledge", "ray-head", "ray-worker"},
+        "milvus": {"knowledge", "control", "ray-head", "ray-worker"},
         "postgresql": {"gateway", "control", "knowledge", "migrations", "ray-head", "ray-worker"},
     }
     part = service.removeprefix("trial-loraplex").strip("-")
@@ -117,6 +117,7 @@ def _container_port(manifests: list[Manifest], pod: Place, name: str) -> int:
         ("control", "gateway", HTTP),
         ("control", "knowledge", HTTP),
         ("control", "postgresql", 5432),
+        ("control", "milvus", 19530),
         ("knowledge", "postgresql", 5432),
         ("knowledge", "milvus", 19530),
         ("migrations", "postgresql", 5432),
@@ -134,7 +135,6 @@ def test_a_part_reaches_what_it_needs(source: str, target: str, port: int) -> No
     ("source", "target", "port"),
     [
         ("gateway", "milvus", 19530),
-        ("control", "milvus", 19530),
         ("control", "gateway", PEERS),
         ("knowledge", "gateway", HTTP),
         ("knowledge", "control", HTTP),
@@ -193,6 +193,17 @@ def test_clients_are_those_that_the_values_name() -> None:
     assert network.lets(outside("203.0.113.9"), gateway, HTTP)
     assert not network.lets(outside("198.51.100.1"), gateway, HTTP)
     assert not network.lets(NEIGHBOUR, gateway, HTTP)
+
+
+@pytest.mark.parametrize("name", [EVERYTHING, "deployment"])
+def test_the_migrations_policy_is_there_before_they_run_and_knows_the_new_database(name: str) -> None:
+    manifests = world(name)
+    job = only(manifests, "Job", "trial-loraplex-migrations")["metadata"]["annotations"]
+    policy = only(manifests, "NetworkPolicy", "trial-loraplex-migrations")["metadata"]["annotations"]
+
+    assert policy["helm.sh/hook"] == job["helm.sh/hook"]
+    assert int(policy["helm.sh/hook-weight"]) < int(job["helm.sh/hook-weight"])
+    assert policy["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
 
 
 def test_only_the_parts_that_read_the_database_reach_it() -> None:
@@ -268,6 +279,7 @@ def test_a_milvus_in_another_namespace_is_reached_there() -> None:
     )
 
     assert network.lets(network.part("knowledge"), stranger("vectors"), 19531)
+    assert network.lets(network.part("control"), stranger("vectors"), 19531), "where backups run"
     assert not network.lets(network.part("gateway"), stranger("vectors"), 19531)
     assert not network.lets(network.part("knowledge"), outside("10.1.1.1"), 19531)
 

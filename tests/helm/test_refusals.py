@@ -76,6 +76,11 @@ _BY_CHECK: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     (_DEPLOYMENT, {"config": {"metrics": {"token_env": "T"}}}, "set secrets.metricsToken."),
     (_DEPLOYMENT, {"config": {"knowledge": {"index": {"token_env": "T"}}}}, "set milvus.existingSecret."),
+    (
+        _DEPLOYMENT,
+        {"gateway": {"strategy": {"maxSurge": 0, "maxUnavailable": "0%"}}},
+        "gateway.strategy: maxSurge and maxUnavailable are both 0",
+    ),
     (_STANDALONE, {"gateway": {"replicas": 2}}, "gateway.replicas: the topology `standalone` is one pod"),
     (
         _DEPLOYMENT,

@@ -64,6 +64,44 @@ def test_every_environment_names_each_variable_once(name: str) -> None:
         assert sorted(names) == sorted(set(names)), label
 
 
+def test_migrations_have_the_certificates_that_the_databases_address_names_and_no_claim() -> None:
+    mounts = [{"name": "ca", "mountPath": "/etc/pg", "readOnly": True}, {"name": "jobs", "mountPath": "/shared"}]
+    volumes = [
+        {"name": "ca", "configMap": {"name": "ca"}},
+        {"name": "jobs", "persistentVolumeClaim": {"claimName": "j"}},
+    ]
+    values = merged(worlds.WORLDS["deployment"], {"extraVolumes": volumes, "extraVolumeMounts": mounts})
+    pod = _pod(render(values), "Job/trial-loraplex-migrations")
+    (container,) = pod["containers"]
+
+    assert mounts[0] in container["volumeMounts"]
+    assert mounts[1] not in container["volumeMounts"]
+    assert volumes[0] in pod["volumes"]
+    assert volumes[1] not in pod["volumes"]
+
+
+@pytest.mark.parametrize("name", ["rayservice", "rayservice-everything", "example-several-nodes"])
+def test_every_node_of_a_ray_cluster_is_the_same_to_the_cloud(name: str) -> None:
+    # Control and knowledge may run on the head: they read the object store by the identity of its pod.
+    accounts = {
+        label: template["spec"].get("serviceAccountName")
+        for label, template in pod_templates(worlds.world(name))
+        if label.startswith("RayService/")
+    }
+
+    assert len(accounts) >= 2
+    assert set(accounts.values()) == {"trial-loraplex"}, accounts
+
+
+def test_kuberay_makes_the_heads_identity_where_nobody_else_has() -> None:
+    values = merged(
+        worlds.WORLDS["rayservice"], {"serviceAccount": {"create": False}, "ray": {"autoscaler": {"enabled": True}}}
+    )
+    spec = only(render(values), "RayService")["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]
+
+    assert "serviceAccountName" not in spec
+
+
 def test_a_gateway_has_more_time_to_stop_than_its_streams_to_end() -> None:
     values = merged(worlds.WORLDS["deployment"], {"gateway": {"drainSeconds": 240, "preStopSeconds": 20}})
     manifests = render(values)

@@ -75,6 +75,9 @@
 {{- if and (eq .Values.image.variant "cpu") (gt (int .Values.gateway.gpus) 0) -}}
 {{- fail "image.variant: `cpu` does not use GPUs; set gateway.gpus: 0, or image.variant: gpu." -}}
 {{- end -}}
+{{- if and (eq .Values.topology "deployment") (regexMatch "^0+%? 0+%?$" (printf "%v %v" .Values.gateway.strategy.maxSurge .Values.gateway.strategy.maxUnavailable)) -}}
+{{- fail "gateway.strategy: maxSurge and maxUnavailable are both 0, and no gateway could ever be replaced; set one of them to 1." -}}
+{{- end -}}
 {{- range $place, $tag := dict "image" .Values.image.tag "postgresql.bundled.image" .Values.postgresql.bundled.image.tag "milvus.standalone.image" .Values.milvus.standalone.image.tag -}}
 {{- if eq $tag "latest" -}}
 {{- fail (printf "%s.tag: `latest` names another image every day; name a version." $place) -}}

@@ -20,8 +20,6 @@ nginx.ingress.kubernetes.io/proxy-next-upstream: "error timeout"
 nginx.ingress.kubernetes.io/proxy-next-upstream-tries: "2"
 {{- else if eq .Values.ingress.controller "haproxy" -}}
 haproxy.org/timeout-server: {{ printf "%ss" $seconds | quote }}
-haproxy.org/timeout-client: {{ printf "%ss" $seconds | quote }}
-haproxy.org/timeout-http-request: {{ printf "%ss" $seconds | quote }}
 {{- else if eq .Values.ingress.controller "alb" -}}
 alb.ingress.kubernetes.io/target-type: ip
 alb.ingress.kubernetes.io/healthcheck-path: /readyz

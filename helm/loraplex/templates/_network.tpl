@@ -168,7 +168,8 @@
 {{- $rules | toJson -}}
 {{- end -}}
 
-{{/* A policy: (dict "root" $ "part" NAME "ingress" a list of rules "egress" a list of rules). */}}
+{{/* A policy: (dict "root" $ "part" NAME "ingress" a list of rules "egress" a list of rules "hook" whether it comes and
+     goes with the migrations). */}}
 {{- define "loraplex.networkPolicy" -}}
 {{- $extra := .root.Values.networkPolicy -}}
 {{- $ingress := concat .ingress (default list (get $extra.extraIngress .part)) -}}
@@ -180,6 +181,10 @@ metadata:
   name: {{ include "loraplex.componentName" (dict "root" .root "component" .part) }}
   labels:
     {{- include "loraplex.labels" (dict "root" .root "component" .part) | nindent 4 }}
+  {{- if .hook }}
+  annotations:
+    {{- include "loraplex.hookFiles" .root | nindent 4 }}
+  {{- end }}
 spec:
   podSelector:
     matchLabels:

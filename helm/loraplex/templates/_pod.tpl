@@ -194,6 +194,13 @@ resources:
     storage: {{ .storage.size }}
 {{- end -}}
 
+{{/* What the migrations need before they run: annotations. A bundled database is not there at the first install. */}}
+{{- define "loraplex.hookFiles" -}}
+helm.sh/hook: {{ ternary "pre-upgrade" "pre-install,pre-upgrade" .Values.postgresql.bundled.enabled }}
+helm.sh/hook-weight: "-10"
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
 {{/* With the bundled PostgreSQL, which starts together with the pods, each pod waits for it. */}}
 {{- define "loraplex.waitForState" -}}
 {{- if and .Values.postgresql.bundled.enabled (ne .Values.topology "standalone") }}

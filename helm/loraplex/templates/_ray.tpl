@@ -58,7 +58,12 @@ metadata:
     {{- end }}
 spec:
   {{- if and $head $values.ray.autoscaler.enabled }}
-  # KubeRay makes the identity with which the autoscaler beside the head asks for pods.
+  {{- if or $values.serviceAccount.create $values.serviceAccount.name }}
+  # KubeRay lets this identity ask for pods. Control and knowledge may run here, and have the same at the cloud as workers.
+  serviceAccountName: {{ include "loraplex.serviceAccountName" .root }}
+  {{- end }}
+  # The autoscaler beside the head presents it to the Kubernetes API.
+  automountServiceAccountToken: true
   enableServiceLinks: false
   {{- include "loraplex.pullSecrets" .root | nindent 2 }}
   securityContext:

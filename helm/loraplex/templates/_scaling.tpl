@@ -113,7 +113,7 @@ scaleDown:
 {{- fail "networkPolicy.clients.namespaces: is empty, and the Gateway of httpRoute would reach nothing; name the namespace that its pods run in." -}}
 {{- end -}}
 {{- end -}}
-{{- if and (ne .Values.service.type "ClusterIP") (not $clients.cidrs) (ne .Values.topology "rayservice") -}}
+{{- if and (ne .Values.service.type "ClusterIP") (not $clients.cidrs) -}}
 {{- fail (printf "networkPolicy.clients.cidrs: is empty, and nobody would get in by service.type `%s`; give the address ranges of the callers, of the load balancer or of the nodes." .Values.service.type) -}}
 {{- end -}}
 {{- $scraped := or .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
@@ -124,6 +124,11 @@ scaleDown:
 {{- end -}}
 
 {{- define "loraplex.checks.exposure" -}}
+{{- if eq .Values.topology "rayservice" -}}
+{{- if or (ne .Values.service.type "ClusterIP") .Values.service.annotations (ne (int .Values.service.port) 80) -}}
+{{- fail (printf "service: KubeRay makes the Service of the topology `rayservice`, %s at port %s; remove what `service` says, and use ingress, httpRoute, or a Service of your own for other callers." (include "loraplex.serviceName" .) (include "loraplex.servicePort" .)) -}}
+{{- end -}}
+{{- end -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "loraplex.fullname" .)) -}}
 {{- fail (printf "fullnameOverride: names of Services begin with a letter, and `%s` does not; set one that does." (include "loraplex.fullname" .)) -}}
 {{- end -}}
