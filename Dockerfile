@@ -118,6 +118,7 @@ ENV PATH=/opt/loraplex/bin:/usr/local/bin:/usr/bin:/bin \
     XDG_CONFIG_HOME=/var/lib/loraplex/cache/config \
     VLLM_CACHE_ROOT=/var/lib/loraplex/cache/vllm \
     LORAPLEX_CONFIG=/etc/loraplex/config.yaml \
+    LORAPLEX_LOG_TO_STDERR=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /var/lib/loraplex

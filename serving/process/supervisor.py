@@ -1,12 +1,13 @@
 """The main process: holds the terminal, starts the child that serves, and sees to it that nothing outlives it."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ _STEADY_S = 60.0
 _STOP_MARGIN_S = 10.0
 _GRACE_S = 1.0
 _TAIL_LINES = 15
+_LOG_TO_STDERR = "LORAPLEX_LOG_TO_STDERR"
+_STDERR = 2
 
 Say = Callable[[str], None]
 
@@ -52,7 +55,10 @@ class Plan:
 
 
 class Supervisor:
-    """Runs one instance from its start to its end."""
+    """Runs one instance from its start to its end.
+
+    What the child logs goes to a file; that of one that serves alone to standard error where the environment says so.
+    """
 
     def __init__(self, plan: Plan, workspace: Workspace, say: Say) -> None:
         self._plan = plan
@@ -68,6 +74,9 @@ class Supervisor:
         self._standby = Standby(plan.listener) if plan.listener is not None else None
         self._pipe: int | None = None
         self._guardian: asyncio.Task[None] | None = None
+        # Where Ray starts the replicas, each has a file of its own.
+        alone = plan.listener is not None
+        self._logs_here = alone and os.environ.get(_LOG_TO_STDERR, "").strip() not in ("", "0")
 
     async def run(self) -> int:
         """Serve until told to stop. Returns the exit status."""
@@ -116,7 +125,7 @@ class Supervisor:
         self._say(f"Ready: {self._plan.shown or f'{address}/v1'} ({what})")
         if not self._was_ready:
             self._say(f"Try:   {self._plan.hint or f'curl -s {address}/v1/models'}")
-            self._say(f"Logs:  {os.path.relpath(self._workspace.logs)}   Stop: Ctrl-C")
+            self._say(f"Logs:  {self._logs}   Stop: Ctrl-C")
         self._was_ready = True
         self._ready.set()
 
@@ -151,7 +160,7 @@ class Supervisor:
         if self._plan.listener is not None:
             passed = (self._plan.listener.fileno(),)
             arguments += ["--listener", str(passed[0])]
-        with self._workspace.log_file.open("ab") as log:
+        with self._log() as log:
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -171,6 +180,20 @@ class Supervisor:
             self._record = self._record.with_session(leader)
             self._write_record()
         return child
+
+    @contextlib.contextmanager
+    def _log(self) -> Iterator[int]:
+        """Where the child writes."""
+        if self._logs_here:
+            yield _STDERR
+        else:
+            with self._workspace.log_file.open("ab") as log:
+                yield log.fileno()
+
+    @property
+    def _logs(self) -> str:
+        """Where logs are, for people."""
+        return "here" if self._logs_here else os.path.relpath(self._workspace.logs)
 
     def _child_environment(self) -> dict[str, str]:
         environment = {**os.environ, **self._plan.environment, family.MARKER: self._record.marker}
@@ -203,10 +226,13 @@ class Supervisor:
         if self._failure:
             self._say(f"The gateway did not start: {self._failure}")
         else:
-            self._say(f"The gateway ended before it was ready ({_how(returncode)}); its last words:")
-            for line in _tail(self._workspace.log_file):
+            last = [] if self._logs_here else _tail(self._workspace.log_file)
+            self._say(
+                f"The gateway ended before it was ready ({_how(returncode)}){'; its last words:' if last else ''}"
+            )
+            for line in last:
                 self._say(f"  {line}")
-        self._say(f"Logs: {os.path.relpath(self._workspace.logs)}")
+        self._say(f"Logs: {self._logs}")
 
     def _write_record(self) -> None:
         record.write(self._record, self._workspace.records)

@@ -82,6 +82,7 @@ Rules of the file:
 | `LORAPLEX_CONFIG` | The configuration file, where a command is not given one. |
 | `LORAPLEX_API_KEY` | The key that `loraplex adapters` presents to the gateway. |
 | `LORAPLEX_REPLICA` | What `loraplex serve --local` is called among several gateways. |
+| `LORAPLEX_LOG_TO_STDERR` | `1`: the logs of `loraplex serve --local` and `--only` go to standard error. |
 | `LORAPLEX_PEER_HOST`, `LORAPLEX_PEER_PORT` | Where the others read its metrics: an address and a port of it. |
 | the one that `services.token_env` names, `LORAPLEX_SERVICE_TOKEN` | What gateways present to the knowledge process. |
 | the one that `engine.api_key_env` names | The key for a remote engine. |
