@@ -70,9 +70,14 @@ class S3Server:
         return {"key": key, "secret": SECRET_KEY, "endpoint_url": self.endpoint}
 
     def new_bucket(self) -> str:
-        """The name of a fresh bucket."""
+        """The name of a fresh bucket that takes objects: its first ones make the server's volumes, which can fail."""
         name = f"test-{uuid.uuid4().hex[:12]}"
         self.client.create_bucket(Bucket=name)
+        deadline = time.monotonic() + _TIMEOUT_S
+        while (problem := _put_something(self.client, name)) is not None:
+            assert time.monotonic() < deadline, f"SeaweedFS takes no object: {problem}"
+            time.sleep(0.05)  # between two attempts: there is nothing to wait on
+        self.client.delete_object(Bucket=name, Key="ready")
         return name
 
     @cached_property
@@ -152,7 +157,7 @@ class S3Server:
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _TIMEOUT_S
         client = self.client
-        while (problem := _put_something(client)) is not None:
+        while (problem := _make_something(client)) is not None:
             log = (self._folder / "log").read_text()[-2000:]
             assert _running(self._storage).poll() is None, f"SeaweedFS did not start: {log}"
             assert time.monotonic() < deadline, f"SeaweedFS did not answer: {problem} {log}"
@@ -218,12 +223,20 @@ def _running(process: "subprocess.Popen[bytes] | None") -> "subprocess.Popen[byt
     return process
 
 
-def _put_something(client: Any) -> Exception | None:
-    """Why it could not be put. Storage and its index come up one after the other, and the first object needs both."""
+def _make_something(client: Any) -> Exception | None:
+    """Why there can be no bucket and object. Storage and its index come up one after the other, and this needs both."""
     try:
         if not any(one["Name"] == "ready" for one in client.list_buckets()["Buckets"]):
             client.create_bucket(Bucket="ready")
-        client.put_object(Bucket="ready", Key="ready", Body=b"x" * 100_000)
+    except (BotoCoreError, ClientError) as error:
+        return RuntimeError(str(error))
+    return _put_something(client, "ready")
+
+
+def _put_something(client: Any, bucket: str) -> Exception | None:
+    """Why no object could be put."""
+    try:
+        client.put_object(Bucket=bucket, Key="ready", Body=b"x" * 100_000)
     except (BotoCoreError, ClientError) as error:
         return RuntimeError(str(error))
     return None

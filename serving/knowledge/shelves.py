@@ -113,6 +113,7 @@ class Shelves:
         """One store. Raises VectorStoreNotFound."""
         record = self._seen(caller, store_id)
         counts = self._documents.counts(record.id, self._labels(caller, record.id))
+        self._publisher.catch_up()
         return ShelvedStore(record, counts, is_expired(record, self._now()))
 
     def stores(self, caller: Caller) -> list[StoreRecord]:
@@ -171,6 +172,7 @@ class Shelves:
         record = self._documents.get(store_id, file_id)
         if record is None or not caller.access.allows(record.labels):
             raise ObjectNotFound(f"No file {file_id[:80]} in this vector store.", param="file_id")
+        self._publisher.catch_up()
         return record
 
     def documents(
@@ -199,6 +201,7 @@ class Shelves:
             status=status,
             batch_id=batch_id,
         )
+        self._publisher.catch_up()
         return Page(found[:limit], has_more=len(found) > limit)
 
     def set_attributes(self, caller: Caller, store_id: str, file_id: str, attributes: Attributes) -> DocumentRecord:
@@ -237,6 +240,7 @@ class Shelves:
         if created_at is None:
             raise ObjectNotFound(f"No batch {batch_id[:80]} in this vector store.", param="batch_id")
         counts = self._documents.counts(store_id, self._labels(caller, store_id), batch_id=batch_id)
+        self._publisher.catch_up()
         return Batch(batch_id, store_id, created_at, counts)
 
     def cancel_batch(self, caller: Caller, store_id: str, batch_id: str) -> Batch:

@@ -58,16 +58,24 @@ class Publisher:
         self._stores = stores
         self._documents = documents
         self._publishing = threading.Lock()
+        # Taken again by a change of several stores.
+        self._changing = threading.RLock()
         self._doubtful: set[str] = set()
 
     @contextmanager
     def changing(self, store_id: str) -> Iterator[None]:
         """Around a change of a store's records and its publication: where either raises, nobody knows what holds."""
-        try:
-            yield
-        except BaseException:
-            self._doubtful.add(store_id)
-            raise
+        with self._changing:
+            try:
+                yield
+            except BaseException:
+                self._doubtful.add(store_id)
+                raise
+
+    def catch_up(self) -> None:
+        """Wait until searches see what the records said when this was called: a change is recorded before it is shown."""
+        with self._changing:
+            pass
 
     def repair(self) -> None:
         """Show anew the stores of which nobody knows whether their views are right. Raises CatalogUnavailable."""

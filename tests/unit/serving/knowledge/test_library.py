@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,21 @@ def test_old_bytes_without_a_record_are_deleted_and_nothing_else(house: House) -
 def test_there_is_nothing_to_tidy_before_the_first_upload(house: House) -> None:
     house.library.tidy()
     assert house.blobs.entries() == []
+
+
+def test_what_is_told_of_a_store_waits_until_searches_know_it_as_well(house: House) -> None:
+    file_id = house.library.upload(ALICE, "a.txt", b"a", "assistants").id
+    store_id = house.store(file_id)
+    batch = house.shelves.create_batch(ALICE, store_id, [])
+    reads = (
+        lambda: house.shelves.store(ALICE, store_id),
+        lambda: house.shelves.document(ALICE, store_id, file_id),
+        lambda: house.shelves.documents(ALICE, store_id, after=None, ascending=True, limit=9),
+        lambda: house.shelves.batch(ALICE, store_id, batch.id),
+    )
+    with ThreadPoolExecutor(len(reads)) as threads:
+        with house.publisher.changing(store_id):
+            told = [threads.submit(read) for read in reads]
+            assert wait(told, timeout=0.3).done == set()
+        assert wait(told, timeout=20).not_done == set()
+    assert [one.exception() for one in told] == [None] * len(reads)
