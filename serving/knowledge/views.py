@@ -73,7 +73,7 @@ class Publisher:
                 raise
 
     def catch_up(self) -> None:
-        """Wait until searches see what the records said when this was called: a change is recorded before it is shown."""
+        """Wait until searches see what the records say now: a change is recorded first, and then shown."""
         with self._changing:
             pass
 
