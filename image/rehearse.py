@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--variant", choices=("cpu", "gpu"), default="cpu", help="what to build (default: cpu)")
     parser.add_argument("--only", choices=_PARTS, help="one part alone; the others' results must be there")
     parser.add_argument("--model", type=Path, default=_DEFAULT_MODEL, help="checkpoint to serve (default: the demo's)")
-    parser.add_argument("--mirror", default="http://deb.debian.org/debian", help="Debian mirror to make the base from")
+    parser.add_argument("--mirror", help="Debian mirror to make the base from; default: debootstrap's")
     folder = Path("/var/tmp/loraplex-image")  # noqa: S108
     parser.add_argument("--folder", type=Path, default=folder, help=f"images and layers (default: {folder})")
     return parser
@@ -82,14 +82,14 @@ def look_through(containers: Containers, image: str, variant: str) -> dict[str, 
     }
 
 
-def _make_base(containers: Containers, folder: Path, mirror: str) -> dict[str, Any]:
+def _make_base(containers: Containers, folder: Path, mirror: str | None) -> dict[str, Any]:
     """Debian's minimal system, as `debian:bookworm-slim` holds it but for the documentation that that leaves out."""
     if containers.has_image(BASE):
         return {"made": "before"}
     _say(f"Debian {SUITE} by debootstrap")
     root, started = folder / "debian", time.monotonic()
     shutil.rmtree(root, ignore_errors=True)
-    command = ["debootstrap", "--variant=minbase", SUITE, str(root), mirror]
+    command = ["debootstrap", "--variant=minbase", SUITE, str(root), *([mirror] if mirror else [])]
     done = subprocess.run(command, check=False, text=True, capture_output=True)
     if done.returncode != 0:
         raise RehearsalFailed(f"debootstrap ended with {done.returncode}: {done.stdout[-1000:]}")
